@@ -79,15 +79,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let descriptors = compiler.file_descriptor_set();
     fs::write(out.join("descriptors.bin"), descriptors.encode_to_vec())?;
 
-    tonic_prost_build::configure()
-        .build_server(true)
-        .build_client(true)
-        .bytes(".google.protobuf.Any.value")
-        .extern_path(".google.protobuf.Any", "::prost_types::Any")
+    let mut config = tonic_prost_build::Config::new();
+    config
         .enable_type_names()
         .type_name_domain(["."], "type.googleapis.com")
-        .include_file("all.rs")
-        .compile_fds(descriptors)?;
+        .btree_map(["."])
+        .include_file("all.rs");
+    tonic_prost_build::configure().compile_fds_with_config(descriptors, config)?;
     Ok(())
 }
 
