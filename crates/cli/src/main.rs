@@ -1,1 +1,52 @@
-fn main() {}
+//! The `mizzen` binary: every role and every tool is a subcommand, one module each.
+//!
+//! This file only reads the command line and hands over. It must stay single-threaded until then:
+//! `internal boot` enters a user namespace, which the kernel refuses to a process with threads, so
+//! a subcommand that needs tokio starts it itself.
+
+mod bookinfo;
+mod exit;
+mod internal;
+mod logs;
+mod status;
+mod up;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// A service mesh compatible with Istio, in one binary.
+#[derive(Debug, Parser)]
+#[command(name = "mizzen", version, propagate_version = true, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a whole mesh on this machine from a directory of Kubernetes and Istio YAML
+    Up(up::Args),
+    /// Show the workloads of the running mesh
+    Status(status::Args),
+    /// Print the logs of a workload's application and sidecar
+    Logs(logs::Args),
+    /// The parts of the Bookinfo example
+    #[command(hide = true)]
+    Bookinfo(bookinfo::Args),
+    /// The processes behind `mizzen up`; not for use by hand
+    #[command(hide = true, subcommand)]
+    Internal(internal::Command),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Up(args) => up::run(&args),
+        Command::Status(args) => status::run(&args),
+        Command::Logs(args) => logs::run(&args),
+        Command::Bookinfo(args) => bookinfo::run(args),
+        Command::Internal(command) => internal::run(&command),
+    };
+    exit::code(result)
+}
