@@ -1,0 +1,32 @@
+//! The API group `networking.istio.io`: VirtualService, DestinationRule and Gateway, with Istio's
+//! names and full field sets. Defaults that are not a type's own are said at the field.
+
+mod destination_rule;
+mod gateway;
+mod load_balancer;
+mod route_policy;
+mod virtual_service;
+
+pub use destination_rule::{
+    ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, H2UpgradePolicy,
+    Http2KeepAlive, HttpSettings, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
+    ProxyProtocolVersion, RetryBudget, Subset, TcpKeepalive, TcpSettings, TrafficPolicy,
+    TunnelSettings,
+};
+pub use gateway::{
+    Gateway, Port, Server, ServerTlsMode, ServerTlsSettings, TlsCertificate, TlsProtocol,
+};
+pub use load_balancer::{
+    Aggression, ConsistentHashLb, CookieAttribute, Distribute, Failover, HttpCookie,
+    LoadBalancerSettings, LocalityLoadBalancerSetting, MagLev, RingHash, SimpleLb,
+    WarmupConfiguration, ZoneAwareLoadBalancerSetting,
+};
+pub use route_policy::{
+    Abort, CorsPolicy, Delay, HeaderOperations, Headers, HttpBody, HttpDirectResponse,
+    HttpFaultInjection, HttpMirrorPolicy, HttpRedirect, HttpRetry, HttpRewrite,
+    RedirectPortSelection, RegexRewrite, UnmatchedPreflights,
+};
+pub use virtual_service::{
+    Delegate, Destination, HttpMatchRequest, HttpRoute, HttpRouteDestination, L4MatchAttributes,
+    PortSelector, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute, VirtualService,
+};

@@ -1,0 +1,3 @@
+//! Being built.
+#[derive(Clone, Debug)]
+pub(crate) struct Node;
