@@ -84,4 +84,10 @@ impl CertifiedIdentity {
     pub fn certified_key(&self) -> Arc<CertifiedKey> {
         Arc::clone(&self.certified)
     }
+
+    /// Shows other bytes in handshakes than [`CertifiedIdentity::new`] would accept.
+    #[cfg(test)]
+    pub(crate) fn replace_certified(&mut self, certified: CertifiedKey) {
+        self.certified = Arc::new(certified);
+    }
 }

@@ -43,25 +43,20 @@ impl PeerPolicy {
     }
 
     /// Checks a chain at a time.
-    fn check(
+    pub(super) fn check(
         &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
+        shown: &Shown<'_>,
         usage: KeyUsage,
         algorithms: &WebPkiSupportedAlgorithms,
     ) -> Result<(), Error> {
-        let parsed = EndEntityCert::try_from(leaf).map_err(webpki_error)?;
-        parsed
-            .verify_for_usage(
-                algorithms.all,
-                self.trust.anchors(),
-                intermediates,
-                now,
-                usage,
-                None,
-                None,
-            )
+        let Shown { leaf, intermediates, now } = *shown;
+        let (anchors, all) = (self.trust.anchors(), algorithms.all);
+        EndEntityCert::try_from(leaf)
+            .and_then(|parsed| {
+                parsed
+                    .verify_for_usage(all, anchors, intermediates, now, usage, None, None)
+                    .map(|_| ())
+            })
             .map_err(webpki_error)?;
         let peer = PeerIdentity::from_der(leaf).map_err(|error| {
             tracing::debug!(%error, "refused a peer's certificate");
@@ -81,6 +76,13 @@ impl PeerPolicy {
         }
         Err(Error::General(refusal(peer, &self.names)))
     }
+}
+
+/// What the other end shows in a handshake.
+pub(super) struct Shown<'a> {
+    pub(super) leaf: &'a CertificateDer<'a>,
+    pub(super) intermediates: &'a [CertificateDer<'a>],
+    pub(super) now: UnixTime,
 }
 
 fn refusal(peer: &PeerIdentity, wanted: &[SanMatcher]) -> String {
@@ -144,15 +146,9 @@ pub(super) fn server_verifier(
 }
 
 impl Verifier {
-    fn check(
-        &self,
-        leaf: &CertificateDer<'_>,
-        intermediates: &[CertificateDer<'_>],
-        now: UnixTime,
-        usage: KeyUsage,
-    ) -> Result<(), Error> {
+    fn check(&self, shown: &Shown<'_>, usage: KeyUsage) -> Result<(), Error> {
         match &self.policy {
-            Some(policy) => policy.check(leaf, intermediates, now, usage, &self.algorithms),
+            Some(policy) => policy.check(shown, usage, &self.algorithms),
             None => Ok(()),
         }
     }
@@ -173,7 +169,7 @@ impl ClientCertVerifier for Verifier {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        self.check(leaf, intermediates, now, KeyUsage::client_auth())?;
+        self.check(&Shown { leaf, intermediates, now }, KeyUsage::client_auth())?;
         Ok(ClientCertVerified::assertion())
     }
 
@@ -209,7 +205,7 @@ impl ServerCertVerifier for Verifier {
         _ocsp_response: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
-        self.check(leaf, intermediates, now, KeyUsage::server_auth())?;
+        self.check(&Shown { leaf, intermediates, now }, KeyUsage::server_auth())?;
         Ok(ServerCertVerified::assertion())
     }
 
