@@ -9,6 +9,7 @@
 mod access_log;
 mod address;
 mod cluster;
+mod codec;
 mod endpoint;
 mod http_connection_manager;
 mod http_filter;
@@ -24,9 +25,12 @@ mod route;
 mod secret;
 mod tls;
 
+pub mod session;
+
 pub use access_log::*;
 pub use address::*;
 pub use cluster::*;
+pub use codec::{DecodeError, Decoded, JsonError, decode, encode, message_to_json, to_json};
 pub use endpoint::*;
 pub use http_connection_manager::*;
 pub use http_filter::*;
