@@ -118,7 +118,7 @@ fn check_version(path: &Path) -> anyhow::Result<()> {
         text.contains(&format!("/{ENVOY_VERSION}/")),
         "{} is not Envoy {ENVOY_VERSION}: {}",
         path.display(),
-        text.trim()
+        text.lines().next().unwrap_or_default()
     );
     Ok(())
 }
