@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 
 /// Run one service of the bookinfo example
 #[derive(Debug, clap::Args)]
@@ -11,10 +11,16 @@ use anyhow::Context as _;
 pub(crate) struct Args {
     #[command(flatten)]
     options: ::bookinfo::Options,
+
+    /// What to log: a level, or a list of target=level
+    #[arg(long, env = "LOG_LEVEL", default_value = "info")]
+    log_level: String,
 }
 
 /// Runs the service until SIGTERM or SIGINT.
 pub(crate) fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let logging = daemon::LogOptions { filter: args.log_level, ..Default::default() };
+    daemon::init_logging(&logging).map_err(|reason| anyhow!(reason))?;
     tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
