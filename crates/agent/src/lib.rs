@@ -3,3 +3,10 @@
 //! process, or a stock Envoy as a child, and treats both alike: they meet it at Unix sockets.
 
 pub mod capture;
+mod discovery;
+mod identity;
+mod metrics;
+mod relay;
+mod sds;
+
+pub use discovery::{Discovery, DiscoveryError};

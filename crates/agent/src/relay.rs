@@ -1,0 +1,222 @@
+//! The xDS relay: the proxy's aggregated discovery stream comes in on a Unix socket and goes out
+//! to the control plane with TLS and the workload's token, one upstream stream for each.
+//!
+//! Resources pass untouched. The agent adds one subscription of its own, the name table for DNS,
+//! and keeps its answers. When either side fails both are closed: the proxy connects again, and
+//! keeps its last good configuration meanwhile.
+
+mod exchange;
+
+use std::{
+    pin::Pin,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use futures_util::{Stream, future::BoxFuture};
+use pb::{
+    envoy::service::discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+        aggregated_discovery_service_server::AggregatedDiscoveryService,
+    },
+    istio::networking::nds::v1::NameTable,
+};
+use prost::{Message as _, Name as _};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tokio_util::sync::CancellationToken;
+use tonic::{Request, Response, Status, Streaming};
+
+use self::exchange::{Delta, Exchange, StateOfTheWorld};
+use crate::{
+    discovery::{Discovery, status_text},
+    metrics::Metrics,
+};
+
+/// How long opening the upstream stream may take in all.
+const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How many messages may wait in each direction.
+const BACKLOG: usize = 16;
+
+/// Called with each name table that arrives.
+pub(crate) type OnNames = Arc<dyn Fn(NameTable) + Send + Sync>;
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+/// The relay's service for the proxy.
+#[derive(Clone)]
+pub(crate) struct Relay {
+    discovery: Discovery,
+    metrics: Metrics,
+    on_names: OnNames,
+    /// Ends the stream that is open now: there is one at a time, and a new one ends the old.
+    current: Arc<Mutex<CancellationToken>>,
+}
+
+impl Relay {
+    pub(crate) fn new(discovery: Discovery, metrics: Metrics, on_names: OnNames) -> Self {
+        Self { discovery, metrics, on_names, current: Arc::default() }
+    }
+
+    async fn open<E: Exchange>(
+        &self,
+        downstream: Streaming<E::Request>,
+    ) -> Result<Response<Answers<E::Response>>, Status> {
+        let cancelled = self.take_over();
+        let (to_upstream, requests) = mpsc::channel(BACKLOG);
+        let opening = self.open_upstream::<E>(requests);
+        let upstream = match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
+            Ok(Ok(upstream)) => upstream,
+            Ok(Err(status)) => return Err(self.refused(&status_text(&status))),
+            Err(_) => {
+                let seconds = OPEN_TIMEOUT.as_secs();
+                return Err(self.refused(&format!("no stream within {seconds} s")));
+            }
+        };
+        tracing::info!(control_plane = self.discovery.address, form = E::NAME, "xDS connected");
+        let (to_downstream, answers) = mpsc::channel(BACKLOG);
+        let link = Link::<E> {
+            to_upstream,
+            to_downstream,
+            metrics: self.metrics.clone(),
+            on_names: Arc::clone(&self.on_names),
+        };
+        tokio::spawn(link.run(downstream, upstream, cancelled));
+        Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
+    }
+
+    async fn open_upstream<E: Exchange>(
+        &self,
+        requests: mpsc::Receiver<E::Request>,
+    ) -> Result<Streaming<E::Response>, Status> {
+        let unavailable = |error| Status::unavailable(format!("{error}"));
+        let channel = self.discovery.channel().await.map_err(unavailable)?;
+        let mut request = Request::new(ReceiverStream::new(requests));
+        self.discovery.authorize(&mut request).map_err(unavailable)?;
+        E::open(channel, request).await
+    }
+
+    fn refused(&self, why: &str) -> Status {
+        self.metrics.upstream_failures.inc();
+        tracing::warn!(control_plane = self.discovery.address, why, "xDS not connected");
+        Status::unavailable(format!("control plane {}: {why}", self.discovery.address))
+    }
+
+    /// Ends the stream before this one.
+    fn take_over(&self) -> CancellationToken {
+        let mine = CancellationToken::new();
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::replace(&mut *current, mine.clone()).cancel();
+        mine
+    }
+}
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Relay {
+    type StreamAggregatedResourcesStream = Answers<DiscoveryResponse>;
+    type DeltaAggregatedResourcesStream = Answers<DeltaDiscoveryResponse>;
+
+    async fn stream_aggregated_resources(
+        &self,
+        request: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        self.open::<StateOfTheWorld>(request.into_inner()).await
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Self::DeltaAggregatedResourcesStream>, Status> {
+        self.open::<Delta>(request.into_inner()).await
+    }
+}
+
+/// One pair of streams.
+struct Link<E: Exchange> {
+    to_upstream: mpsc::Sender<E::Request>,
+    to_downstream: mpsc::Sender<Result<E::Response, Status>>,
+    metrics: Metrics,
+    on_names: OnNames,
+}
+
+impl<E: Exchange> Link<E> {
+    /// Passes messages until either side ends; then both end.
+    async fn run(
+        self,
+        downstream: Streaming<E::Request>,
+        upstream: Streaming<E::Response>,
+        cancelled: CancellationToken,
+    ) {
+        let outcome = tokio::select! {
+            () = self.pass_requests(downstream) => {
+                self.metrics.downstream_terminations.inc();
+                tracing::info!("xDS: the proxy ended its stream");
+                return;
+            }
+            status = self.pass_responses(upstream) => {
+                self.metrics.upstream_terminations.inc();
+                tracing::warn!(why = status_text(&status), "xDS: the control plane ended the stream");
+                status
+            }
+            () = cancelled.cancelled() => Status::aborted("the proxy opened another stream"),
+        };
+        // The proxy must connect again whatever the control plane's reason was.
+        let why = format!("control plane: {}", outcome.message());
+        let _ = self.to_downstream.send(Err(Status::unavailable(why))).await;
+    }
+
+    async fn pass_requests(&self, mut downstream: Streaming<E::Request>) {
+        let mut first = true;
+        while let Ok(Some(request)) = downstream.message().await {
+            self.metrics.relayed_requests.inc();
+            if self.to_upstream.send(request).await.is_err() {
+                // The upstream half reports why.
+                return std::future::pending().await;
+            }
+            // The first request carries the node, which ours need not repeat.
+            if first {
+                first = false;
+                let _ = self.to_upstream.send(E::subscribe(NameTable::type_url())).await;
+            }
+        }
+    }
+
+    async fn pass_responses(&self, mut upstream: Streaming<E::Response>) -> Status {
+        loop {
+            let response = match upstream.message().await {
+                Ok(Some(response)) => response,
+                Ok(None) => return Status::unavailable("the stream ended"),
+                Err(status) => return status,
+            };
+            if E::type_url(&response) == NameTable::type_url() {
+                let _ = self.to_upstream.send(self.take_names(&response)).await;
+                continue;
+            }
+            self.metrics.relayed_responses.inc();
+            if self.to_downstream.send(Ok(response)).await.is_err() {
+                return std::future::pending().await;
+            }
+        }
+    }
+
+    /// Hands the names on; what it returns says so, or why not.
+    fn take_names(&self, response: &E::Response) -> E::Request {
+        let mut rejection = None;
+        for resource in E::resources(response) {
+            match NameTable::decode(resource.value.as_slice()) {
+                Ok(names) => (self.on_names)(names),
+                Err(error) => rejection = Some(format!("name table: {error}")),
+            }
+        }
+        if let Some(why) = &rejection {
+            tracing::warn!(why, "the control plane's name table is unusable; the last one stays");
+        }
+        E::answer(response, rejection)
+    }
+}
+
+/// A boxed future, so that the trait of the two forms stays simple.
+type Opening<'a, T> = BoxFuture<'a, Result<Streaming<T>, Status>>;
+
+#[cfg(test)]
+mod tests;
