@@ -1,0 +1,93 @@
+//! What is computed once for all proxies, and the entry points of generation.
+
+use std::sync::Arc;
+
+use config::Diagnostic;
+use xds::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration};
+
+use crate::{
+    Proxy, World, authorization::AuthorizationPolicies, cluster, destination_rule::DestinationRules,
+    diagnostics, endpoint, listener, name_table, peer_authentication::PeerAuthentications, route,
+    virtual_service::VirtualServices,
+};
+
+/// A world with all that is derived from it for generation. Immutable: a new world has a new one.
+#[derive(Debug)]
+pub struct PushContext {
+    pub(crate) world: Arc<World>,
+    pub(crate) destination_rules: DestinationRules,
+    pub(crate) virtual_services: VirtualServices,
+    pub(crate) peer_authentications: PeerAuthentications,
+    pub(crate) authorization_policies: AuthorizationPolicies,
+    diagnostics: Vec<Diagnostic>,
+}
+
+impl PushContext {
+    /// Computes what all proxies share.
+    #[must_use]
+    pub fn new(world: Arc<World>) -> Self {
+        let destination_rules = DestinationRules::new(&world);
+        let virtual_services = VirtualServices::new(&world);
+        let peer_authentications = PeerAuthentications::new(&world);
+        let authorization_policies = AuthorizationPolicies::new(&world);
+        let diagnostics = diagnostics::collect(&world);
+        Self {
+            world,
+            destination_rules,
+            virtual_services,
+            peer_authentications,
+            authorization_policies,
+            diagnostics,
+        }
+    }
+
+    /// The world that this is derived from.
+    #[must_use]
+    pub fn world(&self) -> &Arc<World> {
+        &self.world
+    }
+
+    /// The clusters (CDS), sorted by Istio's order: outbound, then inbound, then the fixed ones.
+    #[must_use]
+    pub fn clusters(&self, proxy: &Proxy) -> Vec<Cluster> {
+        cluster::clusters(self, proxy)
+    }
+
+    /// The endpoints (EDS) of the cluster `name`; none when the proxy has no such EDS cluster.
+    #[must_use]
+    pub fn load_assignment(&self, proxy: &Proxy, name: &str) -> Option<LoadAssignment> {
+        endpoint::load_assignment(self, proxy, name)
+    }
+
+    /// The listeners (LDS).
+    #[must_use]
+    pub fn listeners(&self, proxy: &Proxy) -> Vec<Listener> {
+        listener::listeners(self, proxy)
+    }
+
+    /// The route configuration (RDS) `name`; none when no listener of the proxy can refer to it. An
+    /// ADS server answers such a name with an empty route configuration, as Istio does.
+    #[must_use]
+    pub fn route_configuration(&self, proxy: &Proxy, name: &str) -> Option<RouteConfiguration> {
+        route::route_configuration(self, proxy, name)
+    }
+
+    /// The names of the route configurations that the proxy's listeners refer to, sorted.
+    #[must_use]
+    pub fn route_names(&self, proxy: &Proxy) -> Vec<String> {
+        listener::route_names(&self.listeners(proxy))
+    }
+
+    /// The names (NDS) for the DNS proxy beside the proxy.
+    #[must_use]
+    pub fn name_table(&self, proxy: &Proxy) -> NameTable {
+        name_table::name_table(self, proxy)
+    }
+
+    /// What was found in the world while it was taken apart: conflicts that were settled, and
+    /// features that are not supported.
+    #[must_use]
+    pub fn diagnostics(&self) -> &[Diagnostic] {
+        &self.diagnostics
+    }
+}

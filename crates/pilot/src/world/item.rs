@@ -1,0 +1,81 @@
+//! One configuration object of a known kind.
+
+use std::sync::Arc;
+
+use config::{Diagnostic, Kind, Object, ObjectMeta, Origin, Severity};
+use xds::Value;
+
+/// A configuration object with its specification taken out of the sum of kinds.
+#[derive(Debug)]
+pub(crate) struct Item<T> {
+    pub(crate) kind: Kind,
+    pub(crate) meta: ObjectMeta,
+    pub(crate) origin: Origin,
+    pub(crate) spec: T,
+}
+
+impl<T: Clone> Item<T> {
+    pub(crate) fn new(object: &Arc<Object>, spec: &T) -> Self {
+        Self {
+            kind: object.spec.kind(),
+            meta: object.meta.clone(),
+            origin: object.origin.clone(),
+            spec: spec.clone(),
+        }
+    }
+}
+
+impl<T> Item<T> {
+    /// `namespace/name`.
+    pub(crate) fn qualified_name(&self) -> String {
+        format!("{}/{}", self.meta.namespace, self.meta.name)
+    }
+
+    /// The path that Istio writes into `istio`/`config` of what comes from an object.
+    pub(crate) fn config_path(&self) -> Value {
+        let group = match self.kind {
+            Kind::PeerAuthentication | Kind::AuthorizationPolicy => "security.istio.io",
+            _ => "networking.istio.io",
+        };
+        let (namespace, name) = (&self.meta.namespace, &self.meta.name);
+        Value::from(format!(
+            "/apis/{group}/v1/namespaces/{namespace}/{}/{name}",
+            kebab_case(self.kind.name())
+        ))
+    }
+
+    /// A warning about this object.
+    pub(crate) fn warning(
+        &self,
+        code: &'static str,
+        field: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        Diagnostic {
+            file: Arc::clone(&self.origin.file),
+            line: self.origin.line,
+            column: 1,
+            severity: Severity::Warning,
+            code,
+            object: Some(config::ObjectKey::new(
+                self.kind,
+                self.meta.namespace.clone(),
+                self.meta.name.clone(),
+            )),
+            field: Some(field.into()).filter(|field| !field.is_empty()),
+            message: message.into(),
+            help: None,
+        }
+    }
+}
+
+fn kebab_case(name: &str) -> String {
+    let mut text = String::with_capacity(name.len() + 2);
+    for (index, letter) in name.chars().enumerate() {
+        if letter.is_ascii_uppercase() && index > 0 {
+            text.push('-');
+        }
+        text.push(letter.to_ascii_lowercase());
+    }
+    text
+}
