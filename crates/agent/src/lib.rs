@@ -4,6 +4,7 @@
 
 pub mod capture;
 mod discovery;
+mod dns;
 mod identity;
 mod metrics;
 mod relay;
