@@ -8,6 +8,7 @@ mod bookinfo;
 mod exit;
 mod internal;
 mod logs;
+mod proxy_config;
 mod status;
 mod up;
 
@@ -31,6 +32,9 @@ enum Command {
     Status(status::Args),
     /// Print the logs of a workload's application and sidecar
     Logs(logs::Args),
+    /// Show what a workload's proxy has: listeners, routes, clusters, endpoints, secrets
+    #[command(visible_alias = "pc")]
+    ProxyConfig(proxy_config::Args),
     /// The parts of the Bookinfo example
     #[command(hide = true)]
     Bookinfo(bookinfo::Args),
@@ -45,6 +49,7 @@ fn main() -> ExitCode {
         Command::Up(args) => up::run(&args),
         Command::Status(args) => status::run(&args),
         Command::Logs(args) => logs::run(&args),
+        Command::ProxyConfig(args) => proxy_config::run(&args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Internal(command) => internal::run(&command),
     };
