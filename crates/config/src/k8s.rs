@@ -6,6 +6,7 @@ mod endpoint_slice;
 mod pod;
 mod service;
 
+pub(crate) use config_map::decode_base64;
 pub use config_map::{ConfigMap, Namespace, Secret, ServiceAccount};
 pub use deployment::{Deployment, DeploymentSelector, PodTemplate, TemplateMeta};
 pub use endpoint_slice::{

@@ -10,6 +10,9 @@ use crate::{
     value::{Accepted, Unsupported, duration},
 };
 
+/// The namespace in which the mesh's own settings are looked for.
+pub(crate) const ROOT_NAMESPACE: &str = "istio-system";
+
 /// Settings of the whole mesh.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
@@ -128,7 +131,7 @@ impl Default for MeshConfig {
         Self {
             trust_domain: "cluster.local".to_owned(),
             trust_domain_aliases: Vec::new(),
-            root_namespace: "istio-system".to_owned(),
+            root_namespace: ROOT_NAMESPACE.to_owned(),
             enable_auto_mtls: true,
             outbound_traffic_policy: OutboundTrafficPolicy::default(),
             inbound_traffic_policy: InboundTrafficPolicy::default(),

@@ -67,12 +67,12 @@ impl Secret {
         if let Some(text) = self.string_data.get(key) {
             return Some(text.clone().into_bytes());
         }
-        decode(self.data.get(key)?)
+        decode_base64(self.data.get(key)?)
     }
 }
 
 /// Base64 as Kubernetes takes it: line breaks are passed over.
-pub(crate) fn decode(text: &str) -> Option<Vec<u8>> {
+pub(crate) fn decode_base64(text: &str) -> Option<Vec<u8>> {
     let text: String = text.chars().filter(|c| !matches!(c, '\n' | '\r')).collect();
     base64::engine::general_purpose::STANDARD.decode(text).ok()
 }

@@ -1,0 +1,418 @@
+//! serde over positioned trees, as strict as kubectl: every unknown field is noted (and passed
+//! over, so that one reading finds all of them); the first value of a wrong type ends the object.
+//! `null` means absent.
+
+use std::{cell::RefCell, fmt};
+
+use serde::{
+    de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor},
+    forward_to_deserialize_any,
+};
+
+use super::{Entry, Node, Path, Value, excerpt, nearest};
+use crate::{
+    report::Problem,
+    value::{ACCEPTED, UNSUPPORTED},
+};
+
+/// Where problems are noted that do not end the reading.
+pub(crate) type Sink = RefCell<Vec<Problem>>;
+
+/// Reads `T` from `node`, which stands at `path`. `None` when a problem in `sink` made it
+/// impossible. At the root the keys in `passed_over` belong to someone else.
+pub(crate) fn deserialize<T: DeserializeOwned>(
+    node: &Node,
+    path: &Path<'_>,
+    passed_over: &[&str],
+    sink: &Sink,
+) -> Option<T> {
+    match T::deserialize(De { node, path, sink, passed_over }) {
+        Ok(value) => Some(value),
+        Err(error) => {
+            let problem = error.into_problem(node, path);
+            sink.borrow_mut().push(problem);
+            None
+        }
+    }
+}
+
+/// An error, which learns its place on the way up.
+#[derive(Debug)]
+pub(crate) struct Error {
+    message: String,
+    help: Option<String>,
+    place: Option<(super::Position, String)>,
+}
+
+impl Error {
+    fn new(message: impl Into<String>, help: Option<String>) -> Self {
+        Self { message: message.into(), help, place: None }
+    }
+
+    fn at(mut self, de: &De<'_>) -> Self {
+        self.place.get_or_insert_with(|| (de.node.position, de.path.to_string()));
+        self
+    }
+
+    fn into_problem(self, node: &Node, path: &Path<'_>) -> Problem {
+        let (position, field) = self.place.unwrap_or_else(|| (node.position, path.to_string()));
+        let field = (!field.is_empty()).then_some(field);
+        Problem::error(position, "invalid-value", field, self.message).with_help(self.help)
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl de::Error for Error {
+    fn custom<T: fmt::Display>(message: T) -> Self {
+        Self::new(message.to_string(), None)
+    }
+}
+
+#[derive(Clone, Copy)]
+struct De<'a> {
+    node: &'a Node,
+    path: &'a Path<'a>,
+    sink: &'a Sink,
+    passed_over: &'a [&'a str],
+}
+
+impl<'a> De<'a> {
+    fn child<'b>(&'b self, node: &'b Node, path: &'b Path<'b>) -> De<'b> {
+        De { node, path, sink: self.sink, passed_over: &[] }
+    }
+
+    fn expected(&self, what: &str) -> Error {
+        let help = match (&self.node.value, what) {
+            (Value::Number { text, .. }, "text") => Some(format!("quote it: \"{text}\"")),
+            (Value::Bool(value), "text") => Some(format!("quote it: \"{value}\"")),
+            (Value::Null, "text") => Some("write \"\" for an empty text".to_owned()),
+            (Value::String(text), "true or false")
+                if matches!(text.to_lowercase().as_str(), "yes" | "no" | "on" | "off") =>
+            {
+                Some("YAML 1.2 knows only true and false".to_owned())
+            }
+            (Value::String(text), "a number" | "a whole number" | "true or false")
+                if super::scalar::resolve(text).is_ok_and(|v| !matches!(v, Value::String(_))) =>
+            {
+                Some("remove the quotes".to_owned())
+            }
+            (Value::List(_), "a mapping") => Some("remove the dash".to_owned()),
+            (Value::Map(_) | Value::String(_), "a list") => {
+                Some("begin each item with a dash".to_owned())
+            }
+            _ => None,
+        };
+        Error::new(format!("expected {what}, found {}", self.node.describe()), help).at(self)
+    }
+
+    fn integer<T: TryFrom<i128>>(&self, least: i128, most: i128) -> Result<T, Error> {
+        let Value::Number { int: Some(int), .. } = &self.node.value else {
+            return Err(self.expected("a whole number"));
+        };
+        T::try_from(*int).map_err(|_| {
+            let message = format!("{int} is out of range: it must be from {least} to {most}");
+            Error::new(message, None).at(self)
+        })
+    }
+
+    fn note_unknown(&self, entry: &Entry, fields: &'static [&'static str]) {
+        let field = self.path.field(&entry.key).to_string();
+        let help = nearest(&entry.key, fields.iter().copied())
+            .map(|name| format!("did you mean \"{name}\"?"));
+        let problem = Problem::error(
+            entry.key_position,
+            "unknown-field",
+            Some(field),
+            "unknown field".to_owned(),
+        );
+        self.sink.borrow_mut().push(problem.with_help(help));
+    }
+
+    fn note_unsupported(&self) {
+        let problem = Problem::warning(
+            self.node.position,
+            "unsupported-field",
+            Some(self.path.to_string()),
+            "not supported yet: the field has no effect".to_owned(),
+        );
+        self.sink.borrow_mut().push(problem);
+    }
+
+    fn variant(&self, variants: &'static [&'static str]) -> Result<&'a str, Error> {
+        let Value::String(text) = &self.node.value else {
+            return Err(self.expected(&one_of(variants)));
+        };
+        if variants.contains(&text.as_str()) {
+            return Ok(text);
+        }
+        let help =
+            nearest(text, variants.iter().copied()).map(|name| format!("did you mean \"{name}\"?"));
+        let message = format!("\"{}\" is not {}", excerpt(text), one_of(variants));
+        Err(Error::new(message, help).at(self))
+    }
+}
+
+fn one_of(variants: &[&str]) -> String {
+    match variants {
+        [only] => (*only).to_owned(),
+        _ => format!("one of {}", variants.join(", ")),
+    }
+}
+
+macro_rules! integers {
+    ($($method:ident $visit:ident $type:ty;)*) => {
+        $(
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+                let value = self.integer::<$type>(<$type>::MIN.into(), <$type>::MAX.into())?;
+                visitor.$visit(value).map_err(|error: Error| error.at(&self))
+            }
+        )*
+    };
+}
+
+impl<'de> de::Deserializer<'de> for De<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let value = match &self.node.value {
+            Value::Null => visitor.visit_unit(),
+            Value::Bool(value) => visitor.visit_bool(*value),
+            Value::Number { int: Some(int), float, .. } => match i64::try_from(*int) {
+                Ok(int) => visitor.visit_i64(int),
+                Err(_) => visitor.visit_f64(*float),
+            },
+            Value::Number { float, .. } => visitor.visit_f64(*float),
+            Value::String(text) => visitor.visit_str(text),
+            Value::List(_) => return self.deserialize_seq(visitor),
+            Value::Map(_) => return self.deserialize_map(visitor),
+        };
+        value.map_err(|error: Error| error.at(&self))
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Bool(value) => visitor.visit_bool(*value),
+            _ => Err(self.expected("true or false")),
+        }
+    }
+
+    integers! {
+        deserialize_i8 visit_i8 i8;
+        deserialize_i16 visit_i16 i16;
+        deserialize_i32 visit_i32 i32;
+        deserialize_i64 visit_i64 i64;
+        deserialize_u8 visit_u8 u8;
+        deserialize_u16 visit_u16 u16;
+        deserialize_u32 visit_u32 u32;
+        deserialize_u64 visit_u64 u64;
+    }
+
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_f64(visitor)
+    }
+
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Number { float, .. } => {
+                visitor.visit_f64(*float).map_err(|error: Error| error.at(&self))
+            }
+            _ => Err(self.expected("a number")),
+        }
+    }
+
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::String(text) => visitor.visit_str(text).map_err(|e: Error| e.at(&self)),
+            _ => Err(self.expected("text")),
+        }
+    }
+
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.deserialize_str(visitor)
+    }
+
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        if self.node.is_null() {
+            return visitor.visit_none();
+        }
+        visitor.visit_some(self).map_err(|error: Error| error.at(&self))
+    }
+
+    fn deserialize_newtype_struct<V: Visitor<'de>>(
+        self,
+        name: &'static str,
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        if name == UNSUPPORTED {
+            self.note_unsupported();
+        }
+        if name == UNSUPPORTED || name == ACCEPTED {
+            let nothing = ().into_deserializer();
+            return visitor.visit_newtype_struct::<de::value::UnitDeserializer<Error>>(nothing);
+        }
+        visitor.visit_newtype_struct(self)
+    }
+
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::List(items) => {
+                let items = ListAccess { de: self, items: items.iter().enumerate() };
+                visitor.visit_seq(items).map_err(|error: Error| error.at(&self))
+            }
+            _ => Err(self.expected("a list")),
+        }
+    }
+
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Map(entries) => {
+                let access =
+                    MapAccess { de: self, entries: entries.iter(), fields: None, now: None };
+                visitor.visit_map(access).map_err(|error: Error| error.at(&self))
+            }
+            _ => Err(self.expected("a mapping")),
+        }
+    }
+
+    fn deserialize_struct<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        fields: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        match &self.node.value {
+            Value::Map(entries) => {
+                let access = MapAccess {
+                    de: self,
+                    entries: entries.iter(),
+                    fields: Some(fields),
+                    now: None,
+                };
+                visitor.visit_map(access).map_err(|error: Error| error.at(&self))
+            }
+            _ => Err(self.expected("a mapping")),
+        }
+    }
+
+    fn deserialize_enum<V: Visitor<'de>>(
+        self,
+        _name: &'static str,
+        variants: &'static [&'static str],
+        visitor: V,
+    ) -> Result<V::Value, Error> {
+        let variant = self.variant(variants)?;
+        visitor.visit_enum(variant.into_deserializer())
+    }
+
+    forward_to_deserialize_any! {
+        i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
+    }
+}
+
+struct ListAccess<'a> {
+    de: De<'a>,
+    items: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
+}
+
+impl<'de> de::SeqAccess<'de> for ListAccess<'_> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(
+        &mut self,
+        seed: T,
+    ) -> Result<Option<T::Value>, Error> {
+        let Some((index, node)) = self.items.next() else { return Ok(None) };
+        let path = self.de.path.index(index);
+        let de = self.de.child(node, &path);
+        seed.deserialize(de).map(Some).map_err(|error| error.at(&de))
+    }
+}
+
+struct MapAccess<'a> {
+    de: De<'a>,
+    entries: std::slice::Iter<'a, Entry>,
+    /// A struct's fields; none for a map with free keys.
+    fields: Option<&'static [&'static str]>,
+    now: Option<&'a Entry>,
+}
+
+impl MapAccess<'_> {
+    /// Whether the entry goes to the visitor.
+    fn takes(&self, entry: &Entry) -> bool {
+        let Some(fields) = self.fields else { return true };
+        if self.de.passed_over.contains(&entry.key.as_str()) {
+            return false;
+        }
+        if !fields.contains(&entry.key.as_str()) {
+            self.de.note_unknown(entry, fields);
+            return false;
+        }
+        !entry.value.is_null()
+    }
+}
+
+impl<'de> de::MapAccess<'de> for MapAccess<'_> {
+    type Error = Error;
+
+    fn next_key_seed<K: DeserializeSeed<'de>>(
+        &mut self,
+        seed: K,
+    ) -> Result<Option<K::Value>, Error> {
+        while let Some(entry) = self.entries.next() {
+            if self.takes(entry) {
+                self.now = Some(entry);
+                break;
+            }
+        }
+        let Some(entry) = self.now else { return Ok(None) };
+        let path = self.de.path.field(&entry.key);
+        seed.deserialize(Key(&entry.key)).map(Some).map_err(|mut error| {
+            error.place.get_or_insert_with(|| (entry.key_position, path.to_string()));
+            error
+        })
+    }
+
+    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+        let Some(entry) = self.now.take() else {
+            return Err(Error::new("a value is asked for before its key", None));
+        };
+        let path = self.de.path.field(&entry.key);
+        let de = self.de.child(&entry.value, &path);
+        seed.deserialize(de).map_err(|error| error.at(&de))
+    }
+}
+
+/// A key: text, or a number where the map's keys are numbers.
+struct Key<'a>(&'a str);
+
+impl<'de> de::Deserializer<'de> for Key<'_> {
+    type Error = Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        visitor.visit_str(self.0)
+    }
+
+    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match self.0.parse() {
+            Ok(number) => visitor.visit_u16(number),
+            Err(_) => {
+                let message =
+                    format!("the key \"{}\" is not a number from 0 to 65535", excerpt(self.0));
+                Err(Error::new(message, None))
+            }
+        }
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u32 u64 u128 f32 f64 char str string bytes byte_buf option
+        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
+        ignored_any
+    }
+}
