@@ -11,6 +11,6 @@ mod table;
 
 pub(crate) use self::{
     forward::{Forwarder, nameservers},
-    server::DnsServer,
+    server::{DnsServer, Sockets},
     table::Table,
 };
