@@ -18,11 +18,7 @@ const BODY_MAX: usize = 256 << 20;
 ///
 /// # Errors
 /// When nobody listens on the socket, the answer is not HTTP or too large, or time runs out.
-pub async fn get(
-    socket: &Path,
-    path: &str,
-    timeout: Duration,
-) -> io::Result<(u16, Bytes)> {
+pub async fn get(socket: &Path, path: &str, timeout: Duration) -> io::Result<(u16, Bytes)> {
     let request = async { get_on(UnixStream::connect(socket).await?, path).await };
     tokio::time::timeout(timeout, request).await.map_err(|_| io::ErrorKind::TimedOut)?
 }
@@ -46,13 +42,16 @@ pub(crate) async fn get_with(
         request = request.header(*name, *value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(io::Error::other)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let answer = async move {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
         let code = response.status().as_u16();
-        let body =
-            Limited::new(response.into_body(), BODY_MAX).collect().await.map_err(io::Error::other)?;
+        let body = Limited::new(response.into_body(), BODY_MAX)
+            .collect()
+            .await
+            .map_err(io::Error::other)?;
         Ok((code, body.to_bytes()))
     };
     tokio::pin!(answer, connection);

@@ -1,0 +1,171 @@
+//! Readiness of a container, asked from inside the replica's namespace as the kubelet would.
+//!
+//! COMPAT: Istio has the kubelet's HTTP probes answered by the agent, since they would arrive as
+//! captured plain text. These come from inside the namespace, pass capture by, and need no detour.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Stdio;
+use std::time::Duration;
+
+use config::k8s::{Container, HttpGetAction, Probe, TcpSocketAction, Transport};
+use config::value::IntOrString;
+use tokio::net::TcpStream;
+use tokio::process::Command;
+use tokio::sync::watch;
+
+use super::Replica;
+use crate::inherited;
+use crate::unix_http;
+
+/// How often a container that is not ready yet is asked. The kubelet waits a whole period; on one
+/// machine a developer waits for the answer.
+const IMPATIENT: Duration = Duration::from_millis(100);
+
+/// Tells whether the container is ready, from each of its starts on. Never ends.
+pub(super) async fn follow(
+    replica: &Replica,
+    container: &Container,
+    mut running: watch::Receiver<bool>,
+    set_ready: impl Fn(bool),
+) {
+    loop {
+        if running.wait_for(|running| *running).await.is_err() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            () = while_running(replica, container, &set_ready) => {}
+            _ = running.changed() => set_ready(false),
+        }
+    }
+}
+
+/// Asks for one run of the container. Never ends.
+async fn while_running(replica: &Replica, container: &Container, set_ready: &impl Fn(bool)) {
+    let Some(probe) = &container.readiness_probe else {
+        wait_for_port(replica, container).await;
+        set_ready(true);
+        return std::future::pending().await;
+    };
+    let seconds =
+        |value: Option<u32>, default: u32| Duration::from_secs(value.unwrap_or(default).into());
+    let period = seconds(probe.period_seconds.filter(|period| *period > 0), 10);
+    let timeout = seconds(probe.timeout_seconds.filter(|timeout| *timeout > 0), 1);
+    let needed = probe.success_threshold.unwrap_or(1).max(1);
+    let allowed = probe.failure_threshold.unwrap_or(3).max(1);
+    tokio::time::sleep(seconds(probe.initial_delay_seconds, 0)).await;
+    let (mut ready, mut successes, mut failures) = (false, 0, 0);
+    loop {
+        let passed = ask(replica, container, probe, timeout).await;
+        (successes, failures) = if passed { (successes + 1, 0) } else { (0, failures + 1) };
+        if passed && successes >= needed {
+            ready = true;
+        } else if failures >= allowed {
+            ready = false;
+        }
+        set_ready(ready);
+        tokio::time::sleep(if ready { period } else { IMPATIENT.min(period) }).await;
+    }
+}
+
+/// Without a probe a container is ready once its first TCP port accepts: nobody is better served by
+/// refused connections.
+async fn wait_for_port(replica: &Replica, container: &Container) {
+    let tcp = container.ports.iter().find(|port| port.protocol == Transport::Tcp);
+    let Some(port) = tcp else { return };
+    while connect(replica, "", port.container_port).await.is_none() {
+        tokio::time::sleep(IMPATIENT).await;
+    }
+}
+
+async fn ask(replica: &Replica, container: &Container, probe: &Probe, timeout: Duration) -> bool {
+    let answer = async {
+        if let Some(http) = &probe.http_get {
+            http_get(replica, container, http).await
+        } else if let Some(tcp) = &probe.tcp_socket {
+            tcp_socket(replica, container, tcp).await
+        } else if let Some(exec) = &probe.exec {
+            execute(&exec.command).await
+        } else if let Some(grpc) = &probe.grpc {
+            // COMPAT: the port must accept; the health service itself is not asked.
+            connect(replica, "", grpc.port).await.is_some()
+        } else {
+            true
+        }
+    };
+    tokio::time::timeout(timeout, answer).await.unwrap_or(false)
+}
+
+async fn http_get(replica: &Replica, container: &Container, action: &HttpGetAction) -> bool {
+    let Some(port) = port(container, action.port.as_ref()) else { return false };
+    let Some(stream) = connect(replica, &action.host, port).await else { return false };
+    if action.scheme.eq_ignore_ascii_case("https") {
+        // COMPAT: the port must accept; the answer is not read.
+        return true;
+    }
+    let path = match action.path.as_str() {
+        path if path.starts_with('/') => path.to_owned(),
+        path => format!("/{path}"),
+    };
+    let host = format!("{}:{port}", replica.address);
+    let own =
+        |name: &str| action.http_headers.iter().any(|own| own.name.eq_ignore_ascii_case(name));
+    let mut headers: Vec<(&str, &str)> =
+        action.http_headers.iter().map(|own| (own.name.as_str(), own.value.as_str())).collect();
+    if !own("host") {
+        headers.push(("host", &host));
+    }
+    if !own("user-agent") {
+        headers.push(("user-agent", "kube-probe/mizzen"));
+    }
+    unix_http::get_with(stream, &path, &headers)
+        .await
+        .is_ok_and(|(code, _)| (200..400).contains(&code))
+}
+
+async fn tcp_socket(replica: &Replica, container: &Container, action: &TcpSocketAction) -> bool {
+    match port(container, action.port.as_ref()) {
+        Some(port) => connect(replica, &action.host, port).await.is_some(),
+        None => false,
+    }
+}
+
+async fn execute(command: &[String]) -> bool {
+    let Some((program, arguments)) = command.split_first() else { return false };
+    let child = {
+        let _guard = inherited::spawning();
+        Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+    };
+    match child {
+        Ok(mut child) => child.wait().await.is_ok_and(|status| status.success()),
+        Err(_) => false,
+    }
+}
+
+/// Connects to the pod's address, or to loopback where an application only listens there.
+async fn connect(replica: &Replica, host: &str, port: u16) -> Option<TcpStream> {
+    let addresses: Vec<IpAddr> = match host.parse() {
+        Ok(address) => vec![address],
+        Err(_) => vec![replica.address.into(), Ipv4Addr::LOCALHOST.into()],
+    };
+    for address in addresses {
+        if let Ok(stream) = TcpStream::connect(SocketAddr::new(address, port)).await {
+            return Some(stream);
+        }
+    }
+    None
+}
+
+fn port(container: &Container, port: Option<&IntOrString>) -> Option<u16> {
+    match port? {
+        IntOrString::Int(number) => u16::try_from(*number).ok(),
+        IntOrString::String(name) => {
+            container.ports.iter().find(|port| port.name == *name).map(|port| port.container_port)
+        }
+    }
+}

@@ -1,0 +1,382 @@
+//! The process inside the namespaces that makes the user's files true: it starts the control plane,
+//! starts, replaces and stops replicas, keeps the registry, and ends everything in order.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::io::{self, BufRead as _};
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use crate::address::Allocator;
+use crate::bridge::Bridge;
+use crate::control::Control;
+use crate::envoy;
+use crate::event::{Event, Stage};
+use crate::files::{DEFAULT_GATEWAY, Files, Report};
+use crate::gateway::HostGateway;
+use crate::inherited::adopt;
+use crate::launch::Options;
+use crate::plan::{Plan, ProxyKind, Role};
+use crate::registry::{self, PodEntry, Registry};
+use crate::replica::{Replica, World};
+use crate::state::write_atomically;
+use crate::status::collect::Board;
+use crate::status::{Phase, server};
+use crate::token::Issuer;
+use crate::userns;
+use crate::watch::Watch;
+
+mod reconcile;
+
+/// After this long the table is shown even if something is still not ready.
+const SETTLE: Duration = Duration::from_secs(60);
+/// All replicas together have this long to end; what is left then dies with the namespace.
+const DRAIN: Duration = Duration::from_secs(40);
+
+/// Runs the mesh until told to stop. Gives the code to exit with.
+#[must_use]
+pub fn run(options: Options) -> u8 {
+    match start(options) {
+        Ok(()) => 0,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            let message = format!("{error:#}");
+            Event::Failed { stage: Stage::Runtime, message, errno: None }.send();
+            1
+        }
+    }
+}
+
+fn start(options: Options) -> anyhow::Result<()> {
+    // First thing: nothing that is started may inherit these.
+    let _lock = adopt(options.lock).context("the state directory's lock was not handed down")?;
+    let mut gateways = Vec::new();
+    for socket in &options.sockets {
+        let adopted = adopt(socket.fd).context("a host socket was not handed down")?;
+        gateways.push(HostGateway { address: socket.address, port: socket.port, socket: adopted });
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start tokio")?;
+    let state = options.state.clone();
+    let result = runtime.block_on(async {
+        let mut runtime = Runtime::new(options, gateways).await?;
+        let result = runtime.main_loop().await;
+        runtime.finish().await;
+        result
+    });
+    runtime.shutdown_timeout(Duration::from_millis(200));
+    state.clean();
+    result
+}
+
+/// The runtime's own state; everything that others see is on the board.
+struct Runtime {
+    world: Arc<World>,
+    control: Arc<Control>,
+    board: Arc<Board>,
+    files: Files,
+    plan: Plan,
+    allocator: Allocator,
+    replicas: Vec<Arc<Replica>>,
+    generations: BTreeMap<String, u32>,
+    registry: Registry,
+    hosts: BTreeMap<u16, String>,
+    links: BTreeMap<String, u16>,
+    reported: BTreeMap<u16, (Phase, Option<String>)>,
+    noted: BTreeSet<String>,
+    control_was_ready: bool,
+    control_restarts: u32,
+    settled: bool,
+    relay: Option<(u16, CancellationToken)>,
+    stop_control: CancellationToken,
+    control_task: Option<tokio::task::JoinHandle<()>>,
+}
+
+impl Runtime {
+    async fn new(options: Options, gateways: Vec<HostGateway>) -> anyhow::Result<Self> {
+        let shutdown = CancellationToken::new();
+        follow_control_pipe(shutdown.clone());
+        let issuer = Issuer::new()?;
+        write_atomically(&options.state.token_key(), issuer.public_pem().as_bytes(), 0o600)
+            .context("cannot write the tokens' public key")?;
+        let bridge = Bridge::create().await?;
+        let changed = Arc::new(Notify::new());
+        let control = Arc::new(Control::new(&options, Arc::clone(&changed)));
+        let envoy = match envoy::find(options.envoy.as_deref()) {
+            Ok(found) => found,
+            Err(message) => {
+                Event::Note { message: format!("{message}; using mizzen's own proxy") }.send();
+                None
+            }
+        };
+        let registry = Registry::new(options.state.registry());
+        let files = Files::new(&options.directory);
+        let users_mapped = userns::has_proxy_user();
+        let world = Arc::new(World {
+            options,
+            issuer,
+            bridge,
+            gateways,
+            users_mapped,
+            envoy,
+            shutdown,
+            changed,
+        });
+        let board = Arc::new(Board::new(Arc::clone(&world), Arc::clone(&control)));
+        Ok(Self {
+            world,
+            control,
+            board,
+            files,
+            plan: Plan::default(),
+            allocator: Allocator::default(),
+            replicas: Vec::new(),
+            generations: BTreeMap::new(),
+            registry,
+            hosts: BTreeMap::new(),
+            links: BTreeMap::new(),
+            reported: BTreeMap::new(),
+            noted: BTreeSet::new(),
+            control_was_ready: false,
+            control_restarts: 0,
+            settled: false,
+            relay: None,
+            stop_control: CancellationToken::new(),
+            control_task: None,
+        })
+    }
+
+    async fn main_loop(&mut self) -> anyhow::Result<()> {
+        let board = Arc::clone(&self.board);
+        tokio::spawn(async move {
+            if let Err(error) = server::serve(board).await {
+                tracing::error!("the state socket: {error}");
+            }
+        });
+        let mut watch = Watch::new(&self.world.options.directory);
+        let report = self.files.read().context("cannot read the configuration directory")?;
+        self.take_files(report, false);
+        self.start_control()?;
+        let settle_by = Instant::now() + SETTLE;
+        loop {
+            self.step();
+            let settling = !self.settled;
+            tokio::select! {
+                () = self.world.shutdown.cancelled() => return Ok(()),
+                () = self.world.changed.notified() => {}
+                () = watch.changed() => self.reload(),
+                () = tokio::time::sleep_until(settle_by), if settling => {
+                    self.settled = true;
+                    Event::Settled.send();
+                }
+            }
+        }
+    }
+
+    fn start_control(&mut self) -> anyhow::Result<()> {
+        let log = File::create(self.world.options.state.own_log("control"))
+            .context("cannot make the control plane's log")?;
+        let (control, world) = (Arc::clone(&self.control), Arc::clone(&self.world));
+        let stop = self.stop_control.clone();
+        self.control_task =
+            Some(tokio::spawn(async move { control.run(&world.options, log, stop).await }));
+        Ok(())
+    }
+
+    /// Reads the directory again. What is refused stays at its last good version.
+    fn reload(&mut self) {
+        match self.files.read() {
+            Ok(report) => self.take_files(report, true),
+            Err(error) => {
+                let directory = self.world.options.directory.display();
+                let message = format!("cannot read {directory}: {error}; the mesh stays as it is");
+                self.note_once(message);
+            }
+        }
+    }
+
+    fn take_files(&mut self, report: Report, tell: bool) {
+        if tell && !report.diagnostics.is_empty() {
+            let mut message = report.diagnostics.join("\n");
+            if report.errors > 0 {
+                message.push_str("\nrefused; the last good version stays");
+            }
+            Event::Note { message }.send();
+        }
+        self.board.set_diagnostics(self.files.diagnostics());
+        if report.changed {
+            self.plan = self.files.plan();
+            self.write_default_gateway();
+        }
+    }
+
+    fn write_default_gateway(&mut self) {
+        let path = self.world.options.state.registry().join(DEFAULT_GATEWAY);
+        let written = match self.files.default_gateway() {
+            Some(text) => write_atomically(&path, text.as_bytes(), 0o600),
+            None => match fs::remove_file(&path) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+                _ => Ok(()),
+            },
+        };
+        if let Err(error) = written {
+            self.note_once(format!("the default ingress gateway: {}: {error}", path.display()));
+        }
+    }
+
+    /// Everything that follows from what has changed; quick, and right however often it is called.
+    fn step(&mut self) {
+        self.note_control();
+        self.collect_ended();
+        self.reconcile();
+        self.publish();
+        self.relay_gateway();
+        self.report();
+    }
+
+    fn note_control(&mut self) {
+        let status = self.control.status();
+        if status.ready && !self.control_was_ready {
+            self.control_was_ready = true;
+            Event::ControlReady.send();
+        }
+        if status.restarts > self.control_restarts {
+            self.control_restarts = status.restarts;
+            let why = status.message.unwrap_or_default();
+            let log = self.world.options.state.own_log("control");
+            let message =
+                format!("control plane: {why}; starting it again (log: {})", log.display());
+            Event::Note { message }.send();
+        }
+    }
+
+    /// Says a thing to the user, unless it was said before.
+    fn note_once(&mut self, message: String) {
+        if self.noted.insert(message.clone()) {
+            Event::Note { message }.send();
+        }
+    }
+
+    /// Brings the registry, the hosts files and the workload links up to date.
+    fn publish(&mut self) {
+        let lives: Vec<_> = self.replicas.iter().map(|replica| replica.live()).collect();
+        let entries: Vec<PodEntry<'_>> = self
+            .replicas
+            .iter()
+            .zip(&lives)
+            .map(|(replica, live)| PodEntry {
+                pod: &replica.pod,
+                address: replica.address,
+                deployment: &replica.wanted,
+                running: live.phase() != Phase::Starting,
+                ready: live.phase() == Phase::Running,
+                terminating: live.stopping,
+            })
+            .collect();
+        let files = registry::render(&entries, &self.plan.services);
+        if let Err(error) = self.registry.write(files) {
+            tracing::error!("registry: {error}");
+        }
+        for replica in self.replicas.iter().filter(|replica| replica.wanted.role == Role::Plain) {
+            let text = registry::hosts(&replica.wanted.namespace, &entries, &self.plan.services);
+            if self.hosts.get(&replica.number) != Some(&text) {
+                // In place: the replica has this very file bound over its /etc/hosts.
+                let path = self.world.options.state.replica(replica.number).join("hosts");
+                if let Err(error) = fs::write(&path, &text) {
+                    tracing::error!("{}: {error}", path.display());
+                }
+                self.hosts.insert(replica.number, text);
+            }
+        }
+        self.board.set_replicas(&self.replicas);
+    }
+
+    /// Copies the host's connections to the gateway when its proxy cannot take the sockets itself.
+    fn relay_gateway(&mut self) {
+        let gateway = self.replicas.iter().find(|replica| {
+            replica.wanted.role == Role::Gateway
+                && replica.proxy == ProxyKind::Envoy
+                && replica.is_ready()
+        });
+        let target = gateway.map(|replica| (replica.number, replica.address));
+        if self.relay.as_ref().map(|(number, _)| *number) == target.map(|(number, _)| number) {
+            return;
+        }
+        if let Some((_, stop)) = self.relay.take() {
+            stop.cancel();
+        }
+        let Some((number, address)) = target else { return };
+        let stop = self.world.shutdown.child_token();
+        for index in 0..self.world.gateways.len() {
+            let (world, stop) = (Arc::clone(&self.world), stop.clone());
+            tokio::spawn(async move {
+                if let Err(error) = world.gateways[index].relay(address, &stop).await {
+                    tracing::error!("gateway relay: {error}");
+                }
+            });
+        }
+        self.relay = Some((number, stop));
+    }
+
+    /// Tells the outer process of new phases, and when everything has settled.
+    fn report(&mut self) {
+        for replica in &self.replicas {
+            let live = replica.live();
+            let now = (live.phase(), live.message);
+            if self.reported.get(&replica.number) != Some(&now) {
+                let (phase, message) = now.clone();
+                Event::Workload { name: replica.name.clone(), phase, message }.send();
+                self.reported.insert(replica.number, now);
+            }
+        }
+        let wanted: u32 = self.plan.deployments.values().map(|wanted| wanted.replicas).sum();
+        let settled = self.control_was_ready
+            && self.replicas.len() >= usize::try_from(wanted).unwrap_or(usize::MAX)
+            && self.replicas.iter().all(|replica| replica.live().phase().is_settled());
+        if settled && !self.settled {
+            self.settled = true;
+            Event::Settled.send();
+        }
+    }
+
+    /// Ends replicas, then the control plane.
+    async fn finish(&mut self) {
+        Event::Draining.send();
+        self.world.shutdown.cancel();
+        let all = async {
+            for replica in &self.replicas {
+                replica.done.cancelled().await;
+            }
+        };
+        if tokio::time::timeout(DRAIN, all).await.is_err() {
+            tracing::error!("some workloads did not end in time");
+        }
+        self.stop_control.cancel();
+        if let Some(control) = self.control_task.take() {
+            let _ = control.await;
+        }
+    }
+}
+
+/// The outer process's words: `drain`, or its end. A thread, since standard input may be a pipe that
+/// tokio would have to make non-blocking for everybody.
+fn follow_control_pipe(shutdown: CancellationToken) {
+    std::thread::spawn(move || {
+        for line in io::stdin().lock().lines() {
+            match line {
+                Ok(word) if word.trim() == "drain" => break,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+        }
+        shutdown.cancel();
+    });
+}
