@@ -16,7 +16,7 @@ use tracing_subscriber::registry::LookupSpan;
 /// The form of a log line.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LogFormat {
-    /// `2026-11-24T06:00:00.000000Z	info	target	message	field=value`.
+    /// `2026-11-24T06:00:00.000000Z info target message field=value`, separated by tabs.
     #[default]
     Text,
     /// One JSON object a line.

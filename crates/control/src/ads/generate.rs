@@ -1,0 +1,98 @@
+//! From a push context to encoded resources, for one proxy and one type.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use pilot::{Proxy, PushContext};
+use tokio::time::Instant;
+use xds::session::{Encoded, Resources, Subscription};
+use xds::{Discovery, Resource, ResourceType, RouteConfiguration};
+
+/// The world as it was at one moment, ready for generation.
+#[derive(Debug)]
+pub(crate) struct Snapshot {
+    pub(crate) context: Arc<PushContext>,
+    /// Counts up; together with the process's start it is the version that people see.
+    pub(crate) number: u64,
+    /// The version in state-of-the-world responses.
+    pub(crate) version: String,
+    /// When the first of the changes in it was noticed.
+    pub(crate) noticed: Instant,
+}
+
+impl Snapshot {
+    /// All of a type that the proxy should have now: everything for types with a wildcard, what it
+    /// subscribed to for the others.
+    pub(crate) fn resources(
+        &self,
+        proxy: &Proxy,
+        kind: ResourceType,
+        subscription: &Subscription,
+    ) -> Resources {
+        let context = &self.context;
+        let names = subscription.names().iter();
+        let all: Vec<Resource> = match kind {
+            ResourceType::Cluster => context
+                .clusters(proxy)
+                .into_iter()
+                .map(|c| Resource::Cluster(Box::new(c)))
+                .collect(),
+            ResourceType::Listener => {
+                let listeners = context.listeners(proxy).into_iter();
+                listeners.map(|l| Resource::Listener(Box::new(l))).collect()
+            }
+            ResourceType::NameTable => vec![Resource::NameTable(context.name_table(proxy))],
+            ResourceType::LoadAssignment => names
+                .filter_map(|name| context.load_assignment(proxy, name))
+                .map(Resource::LoadAssignment)
+                .collect(),
+            ResourceType::RouteConfiguration => names
+                .map(|name| context.route_configuration(proxy, name).unwrap_or_else(|| empty(name)))
+                .map(Resource::RouteConfiguration)
+                .collect(),
+            // Credentials of gateways are not served yet; a name that is asked for does not exist.
+            ResourceType::Secret => Vec::new(),
+        };
+        all.iter().map(encoded).collect()
+    }
+
+    /// The names under which the proxy will ask for its clusters' endpoints.
+    pub(crate) fn endpoint_names(&self, proxy: &Proxy) -> BTreeSet<String> {
+        let clusters = self.context.clusters(proxy).into_iter();
+        clusters
+            .filter_map(|cluster| match cluster.discovery {
+                Discovery::Eds { service_name } if service_name.is_empty() => Some(cluster.name),
+                Discovery::Eds { service_name } => Some(service_name),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+/// A name that no listener of the proxy should refer to is answered all the same, as Istio does:
+/// the proxy would wait for it, and serves 404 meanwhile.
+fn empty(name: &str) -> RouteConfiguration {
+    RouteConfiguration {
+        name: name.to_owned(),
+        virtual_hosts: Vec::new(),
+        validate_clusters: false,
+        ignore_port_in_host_matching: false,
+        max_direct_response_body_size_bytes: None,
+    }
+}
+
+fn encoded(resource: &Resource) -> (String, Encoded) {
+    let any = xds::encode(resource);
+    let version = fingerprint(&any.value);
+    (resource.name().to_owned(), Encoded { version, any })
+}
+
+/// FNV-1a over the bytes, twice with different starts: 128 bits, the same in every process, so that
+/// a proxy that comes back with what it has is sent only what differs.
+fn fingerprint(bytes: &[u8]) -> String {
+    const PRIME: u64 = 0x0000_0100_0000_01b3;
+    let hash = |start: u64| {
+        bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
+    };
+    format!("{:016x}{:016x}", hash(0xcbf2_9ce4_8422_2325), hash(0x9e37_79b9_7f4a_7c15))
+}
