@@ -1,9 +1,97 @@
-//! Cross-object findings.
+//! What is doubtful about the objects taken together: references that lead nowhere, selectors
+//! that select nothing, rules that cannot work. Findings refuse no file: an object may be on its
+//! way. The ideas are those of `istioctl analyze`.
+
+mod gateways;
+mod policies;
+mod routes;
+mod services;
+#[cfg(test)]
+mod tests;
+mod world;
+
 use std::sync::Arc;
 
-use crate::{Diagnostic, Object};
+use crate::{
+    Diagnostic, Object, Severity, Spec,
+    yaml::{Path, excerpt, nearest},
+};
+use world::World;
 
-/// What is doubtful about the objects taken together.
-pub fn analyze<'a>(_objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Diagnostic> {
-    Vec::new()
+/// Findings across `objects`, in no particular order.
+pub fn analyze<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Diagnostic> {
+    let objects: Vec<&Arc<Object>> = objects.into_iter().collect();
+    let world = World::new(&objects);
+    let mut findings = Findings::default();
+    for object in &objects {
+        match &object.spec {
+            Spec::VirtualService(vs) => routes::check(object, vs, &world, &mut findings),
+            Spec::DestinationRule(rule) => {
+                services::destination_rule(object, rule, &world, &mut findings);
+            }
+            Spec::Gateway(gateway) => gateways::check(object, gateway, &world, &mut findings),
+            Spec::Service(service) => services::service(object, service, &world, &mut findings),
+            Spec::Deployment(deployment) => {
+                services::deployment(object, deployment, &world, &mut findings);
+            }
+            Spec::PeerAuthentication(pa) => policies::peer(object, pa, &world, &mut findings),
+            Spec::AuthorizationPolicy(ap) => {
+                policies::authorization(object, ap, &world, &mut findings);
+            }
+            _ => {}
+        }
+    }
+    routes::shared_hosts(&objects, &mut findings);
+    policies::several_for_one_scope(&objects, &mut findings);
+    findings.list
+}
+
+/// An object and the path in it.
+type Place<'a> = (&'a Object, &'a Path<'a>);
+
+#[derive(Default)]
+struct Findings {
+    list: Vec<Diagnostic>,
+}
+
+impl Findings {
+    fn error(&mut self, at: Place<'_>, code: &'static str, message: String, help: Option<String>) {
+        self.add(Severity::Error, at, code, (message, help));
+    }
+
+    fn warning(
+        &mut self,
+        at: Place<'_>,
+        code: &'static str,
+        message: String,
+        help: Option<String>,
+    ) {
+        self.add(Severity::Warning, at, code, (message, help));
+    }
+
+    fn add(
+        &mut self,
+        severity: Severity,
+        (object, path): Place<'_>,
+        code: &'static str,
+        (message, help): (String, Option<String>),
+    ) {
+        let position = object.node.position_of(path);
+        let field = path.to_string();
+        self.list.push(Diagnostic {
+            file: Arc::clone(&object.origin.file),
+            line: position.line,
+            column: position.column,
+            severity,
+            code,
+            object: Some(object.key()),
+            field: (!field.is_empty()).then_some(field),
+            message,
+            help,
+        });
+    }
+}
+
+fn did_you_mean<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<String> {
+    nearest(word, known).map(|name| format!("did you mean \"{}\"?", excerpt(name)))
 }

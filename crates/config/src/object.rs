@@ -135,6 +135,7 @@ macro_rules! kinds {
         }
 
         /// What an object says, by kind.
+        #[expect(clippy::large_enum_variant, reason = "objects live behind an Arc each")]
         #[derive(Clone, Debug, PartialEq, Eq)]
         pub enum Spec {
             $(

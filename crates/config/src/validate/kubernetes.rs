@@ -92,8 +92,10 @@ fn cluster_ip(service: &Service, path: &Path<'_>, report: &mut Report<'_>) {
 }
 
 fn is_usable(address: Ipv4Addr) -> bool {
-    !(address.is_unspecified() || address.is_loopback() || address.is_multicast())
-        && !address.is_broadcast()
+    !(address.is_unspecified()
+        || address.is_loopback()
+        || address.is_multicast()
+        || address.is_broadcast())
 }
 
 pub(crate) fn pod(pod: &Pod, report: &mut Report<'_>) {

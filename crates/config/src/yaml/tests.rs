@@ -62,7 +62,7 @@ fn what_is_ambiguous_or_dangerous_is_refused() {
         ("a: &x {b: *x}", "f:1:11: error: the alias refers to a value that it is itself a part of"),
         ("<<: {a: 1}", "f:1:1: error: merge keys (<<) are not supported"),
         ("{{ x }}: 1", "f:1:1: error: a key must be a plain word"),
-        ("a:\n\tb: 1", "f:2:1: error: "),
+        ("a:\n\tb: 1", "f:2:2: error: tabs"),
         ("a: [", "f:"),
         ("a: *nothing", "f:1:4: error: "),
     ];

@@ -1,0 +1,107 @@
+//! The objects by what refers to them.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use crate::{
+    DestinationRule, Gateway, MeshConfig, Object, ObjectMeta, Service, Spec, VirtualService,
+    host::{self, CLUSTER_DOMAIN},
+    k8s::PodSpec,
+    label,
+};
+
+/// A Deployment's template or a pod.
+pub(super) struct Workload<'a> {
+    pub(super) namespace: &'a str,
+    pub(super) labels: &'a BTreeMap<String, String>,
+    pub(super) spec: &'a PodSpec,
+}
+
+#[derive(Default)]
+pub(super) struct World<'a> {
+    pub(super) mesh: MeshConfig,
+    /// By full host name.
+    pub(super) services: BTreeMap<String, (&'a ObjectMeta, &'a Service)>,
+    /// With the full host name.
+    pub(super) rules: Vec<(String, &'a DestinationRule)>,
+    pub(super) gateways: BTreeMap<(&'a str, &'a str), &'a Gateway>,
+    pub(super) virtual_services: BTreeMap<(&'a str, &'a str), &'a VirtualService>,
+    pub(super) workloads: Vec<Workload<'a>>,
+    pub(super) namespaces: BTreeSet<&'a str>,
+    pub(super) accounts: BTreeSet<(&'a str, &'a str)>,
+    pub(super) secrets: BTreeSet<(&'a str, &'a str)>,
+}
+
+impl<'a> World<'a> {
+    pub(super) fn new(objects: &[&'a Arc<Object>]) -> Self {
+        let mut world = Self { mesh: MeshConfig::of(objects.iter().copied()), ..Self::default() };
+        for object in objects {
+            world.add(object);
+        }
+        world
+    }
+
+    fn add(&mut self, object: &'a Object) {
+        let meta = &object.meta;
+        let id = (meta.namespace.as_str(), meta.name.as_str());
+        match &object.spec {
+            Spec::Service(service) => {
+                let host = host::service_fqdn(&meta.name, &meta.namespace, CLUSTER_DOMAIN);
+                self.services.insert(host, (meta, service));
+            }
+            Spec::DestinationRule(rule) => {
+                let host = host::resolve_short_name(&rule.host, &meta.namespace, CLUSTER_DOMAIN);
+                self.rules.push((host, rule));
+            }
+            Spec::Gateway(gateway) => {
+                self.gateways.insert(id, gateway);
+            }
+            Spec::VirtualService(vs) => {
+                self.virtual_services.insert(id, vs);
+            }
+            Spec::Deployment(deployment) => self.workloads.push(Workload {
+                namespace: id.0,
+                labels: &deployment.template.metadata.labels,
+                spec: &deployment.template.spec,
+            }),
+            Spec::Pod(pod) => self.workloads.push(Workload {
+                namespace: id.0,
+                labels: &meta.labels,
+                spec: &pod.spec,
+            }),
+            Spec::Namespace(_) => {
+                self.namespaces.insert(id.1);
+            }
+            Spec::ServiceAccount(_) => {
+                self.accounts.insert(id);
+            }
+            Spec::Secret(_) => {
+                self.secrets.insert(id);
+            }
+            _ => {}
+        }
+    }
+
+    /// The workloads with these labels, of one namespace or of all.
+    pub(super) fn selected<'s>(
+        &'s self,
+        namespace: Option<&'s str>,
+        wanted: &'s BTreeMap<String, String>,
+    ) -> impl Iterator<Item = &'s Workload<'a>> {
+        self.workloads.iter().filter(move |workload| {
+            namespace.is_none_or(|namespace| workload.namespace == namespace)
+                && label::selects(wanted, workload.labels)
+        })
+    }
+
+    /// Whether the namespace was declared, or needs no declaration. Where no Namespace is written
+    /// at all nothing can be said.
+    pub(super) fn has_namespace(&self, name: &str) -> bool {
+        self.namespaces.is_empty()
+            || self.namespaces.contains(name)
+            || matches!(name, "default" | "kube-system" | "kube-public" | "kube-node-lease")
+            || name == self.mesh.root_namespace
+    }
+}
