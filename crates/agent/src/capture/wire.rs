@@ -41,7 +41,7 @@ impl Batch {
     pub(crate) fn new() -> Self {
         let mut batch = Self { bytes: Vec::new(), sequence: 0, last: 0, labels: Vec::new() };
         // The batch's own header names the subsystem in its resource id, in network order.
-        batch.message(BATCH_BEGIN, REQUEST, (0, SUBSYSTEM), "begin of the batch", &[]);
+        batch.message((BATCH_BEGIN, REQUEST), (0, SUBSYSTEM), "begin of the batch", &[]);
         batch
     }
 
@@ -53,7 +53,7 @@ impl Batch {
             let with_ack = u16::from_ne_bytes([flags[0], flags[1]]) | ACK;
             flags.copy_from_slice(&with_ack.to_ne_bytes());
         }
-        self.message(BATCH_END, REQUEST, (0, SUBSYSTEM), "end of the batch", &[]);
+        self.message((BATCH_END, REQUEST), (0, SUBSYSTEM), "end of the batch", &[]);
         (self.bytes, acknowledged, self.labels)
     }
 
@@ -61,17 +61,17 @@ impl Batch {
     pub(crate) fn delete_table(&mut self, family: Family) {
         let name = Attributes::new().text(1, TABLE);
         let label = format!("remove table {family} {TABLE}");
-        self.message(NEW_TABLE, REQUEST | CREATE, (number(family), 0), &label, &name.0);
-        self.message(DEL_TABLE, REQUEST, (number(family), 0), &label, &name.0);
+        self.message((NEW_TABLE, REQUEST | CREATE), (number(family), 0), &label, &name.0);
+        self.message((DEL_TABLE, REQUEST), (number(family), 0), &label, &name.0);
     }
 
     pub(crate) fn add_table(&mut self, table: &Table) {
         let family = (number(table.family), 0);
         let name = Attributes::new().text(1, TABLE);
-        self.message(NEW_TABLE, REQUEST | CREATE, family, "add the table", &name.0);
+        self.message((NEW_TABLE, REQUEST | CREATE), family, "add the table", &name.0);
         for chain in &table.chains {
             let label = format!("add chain {}", chain.name);
-            self.message(NEW_CHAIN, REQUEST | CREATE, family, &label, &self::chain(chain).0);
+            self.message((NEW_CHAIN, REQUEST | CREATE), family, &label, &self::chain(chain).0);
         }
         for chain in &table.chains {
             for rule in &chain.rules {
@@ -80,15 +80,14 @@ impl Batch {
                     .text(1, TABLE)
                     .text(2, chain.name)
                     .nested(4, expressions(rule, table.family));
-                self.message(NEW_RULE, REQUEST | CREATE | APPEND, family, &label, &body.0);
+                self.message((NEW_RULE, REQUEST | CREATE | APPEND), family, &label, &body.0);
             }
         }
     }
 
     fn message(
         &mut self,
-        kind: u16,
-        flags: u16,
+        (kind, flags): (u16, u16),
         (family, resource): (u8, u16),
         label: &str,
         body: &[u8],

@@ -57,6 +57,7 @@ impl Sockets {
     }
 
     /// Where they are.
+    #[cfg(test)]
     pub(crate) fn address(&self) -> io::Result<SocketAddr> {
         self.tcp.local_addr()
     }

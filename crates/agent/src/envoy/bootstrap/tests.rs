@@ -1,23 +1,14 @@
 //! A real Envoy accepts the bootstrap, where one is found.
 
-use std::{path::PathBuf, process::Command};
+use std::process::Command;
 
 use super::*;
 use crate::envoy::{process::arguments, test_options};
 
-/// The stock Envoy that `MIZZEN_ENVOY` names, or the one on the path.
-fn envoy() -> Option<PathBuf> {
-    let named = std::env::var_os("MIZZEN_ENVOY").map(PathBuf::from);
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let on_path = std::env::split_paths(&path).map(|dir| dir.join("envoy"));
-    named.into_iter().chain(on_path).find(|file| file.is_file())
-}
-
 #[test]
 fn envoy_accepts_it_with_and_without_a_mark() {
-    let Some(envoy) = envoy() else {
-        println!("skipped: no Envoy; set MIZZEN_ENVOY to its executable");
-        return;
+    let Some(envoy) = testkit::peers::envoy() else {
+        return testkit::skip("no stock Envoy");
     };
     let dir = tempfile::tempdir().expect("a folder");
     for mark in [None, Some(1337)] {
