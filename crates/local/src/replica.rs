@@ -94,8 +94,13 @@ impl Replica {
     /// A replica that has not been started.
     pub(crate) fn new(world: &World, wanted: Arc<Wanted>, identity: Identity) -> Self {
         let Identity { number, ordinal, name, pod, proxy } = identity;
+        let containers = wanted.template.spec.containers.iter();
         let live = Live {
             sidecar: (wanted.role != Role::Plain).then_some(State::Pending),
+            containers: containers
+                .filter(|_| wanted.role != Role::Gateway)
+                .map(|container| (container.name.clone(), State::Pending))
+                .collect(),
             ..Live::default()
         };
         Self {

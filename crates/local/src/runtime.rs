@@ -161,7 +161,7 @@ impl Runtime {
                 tracing::error!("the state socket: {error}");
             }
         });
-        let mut watch = Watch::new(&self.world.options.directory);
+        let watch = Watch::new(&self.world.options.directory);
         let report = self.files.read().context("cannot read the configuration directory")?;
         self.take_files(report, false);
         self.start_control()?;

@@ -1,10 +1,12 @@
 //! Tells when something in the user's directory may have changed. What did is found by reading.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::Duration;
 
-use notify::{RecursiveMode, Watcher as _};
-use tokio::sync::mpsc;
+use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
+use tokio::sync::{Notify, mpsc};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
 /// Editors write a file in several steps; this long without a new one means that they are done.
@@ -14,12 +16,11 @@ const PATIENCE: Duration = Duration::from_millis(400);
 /// How often the directory is read where the system cannot tell of changes.
 const POLL: Duration = Duration::from_secs(1);
 
-/// Watches a directory.
+/// Watches a directory, in a task of its own: waiting for quiet must not be interrupted.
 #[derive(Debug)]
 pub(crate) struct Watch {
-    changes: mpsc::Receiver<()>,
-    /// Ends the watch when dropped.
-    watcher: Option<notify::RecommendedWatcher>,
+    dirty: Arc<Notify>,
+    task: JoinHandle<()>,
 }
 
 impl Watch {
@@ -28,8 +29,7 @@ impl Watch {
     pub(crate) fn new(directory: &Path) -> Self {
         let (sender, changes) = mpsc::channel(1);
         let notice = move |event: notify::Result<notify::Event>| {
-            let touched = event.map_or(true, |event| !event.kind.is_access());
-            if touched {
+            if event.map_or(true, |event| !event.kind.is_access()) {
                 // One waiting notice is as good as many.
                 let _ = sender.try_send(());
             }
@@ -40,28 +40,47 @@ impl Watch {
         });
         let watcher = watcher
             .inspect_err(|error| {
-                tracing::warn!("{}: reading it every second: {error}", directory.display())
+                tracing::warn!("{}: reading it every second: {error}", directory.display());
             })
             .ok();
-        Self { changes, watcher }
+        let dirty = Arc::new(Notify::new());
+        let task = tokio::spawn(follow(watcher, changes, Arc::clone(&dirty)));
+        Self { dirty, task }
     }
 
-    /// Returns when it is time to read the directory again.
-    pub(crate) async fn changed(&mut self) {
-        if self.watcher.is_none() {
-            tokio::time::sleep(POLL).await;
+    /// Returns when it is time to read the directory again. May be dropped and called anew.
+    pub(crate) async fn changed(&self) {
+        self.dirty.notified().await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn follow(
+    watcher: Option<RecommendedWatcher>,
+    mut changes: mpsc::Receiver<()>,
+    dirty: Arc<Notify>,
+) {
+    while watcher.is_some() && changes.recv().await.is_some() {
+        wait_for_quiet(&mut changes).await;
+        dirty.notify_one();
+    }
+    loop {
+        tokio::time::sleep(POLL).await;
+        dirty.notify_one();
+    }
+}
+
+async fn wait_for_quiet(changes: &mut mpsc::Receiver<()>) {
+    let latest = Instant::now() + PATIENCE;
+    loop {
+        let quiet = (Instant::now() + QUIET).min(latest);
+        if timeout_at(quiet, changes.recv()).await.is_err() || Instant::now() >= latest {
             return;
-        }
-        if self.changes.recv().await.is_none() {
-            self.watcher = None;
-            return;
-        }
-        let latest = Instant::now() + PATIENCE;
-        loop {
-            let quiet = (Instant::now() + QUIET).min(latest);
-            if timeout_at(quiet, self.changes.recv()).await.is_err() || Instant::now() >= latest {
-                return;
-            }
         }
     }
 }
@@ -73,7 +92,7 @@ mod tests {
     #[tokio::test]
     async fn a_burst_is_one_change() {
         let directory = tempfile::tempdir().unwrap();
-        let mut watch = Watch::new(directory.path());
+        let watch = Watch::new(directory.path());
         for text in ["a", "b", "c"] {
             std::fs::write(directory.path().join("x.yaml"), text).unwrap();
         }

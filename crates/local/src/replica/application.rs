@@ -24,11 +24,6 @@ const GRACE: u32 = 5;
 /// Runs all containers until told to stop.
 pub(super) async fn run(world: &World, replica: &Replica, log: &File, stop: &CancellationToken) {
     let containers = &replica.wanted.template.spec.containers;
-    replica.update(|live| {
-        for container in containers {
-            live.containers.insert(container.name.clone(), State::Pending);
-        }
-    });
     join_all(containers.iter().map(|container| run_one(world, replica, container, log, stop)))
         .await;
 }
