@@ -27,14 +27,14 @@ pub enum CaptureError {
     #[error("netlink socket to nf_tables: {0}")]
     Socket(#[from] std::io::Error),
     /// The kernel refused a message of the transaction; nothing was changed.
-    #[error("table {family} {TABLE}: {what}: {source}{hint}")]
+    #[error("table {family} {TABLE}: {what}: {reason}{hint}")]
     Refused {
         /// Address family of the table.
         family: Family,
         /// The message that was refused, in words.
         what: String,
         /// The kernel's reason.
-        source: std::io::Error,
+        reason: std::io::Error,
         /// What to do about it, or nothing.
         hint: &'static str,
     },
@@ -132,8 +132,8 @@ impl CaptureError {
     /// Whether the kernel lacks what was asked for (rather than forbids it).
     fn is_unsupported(&self) -> bool {
         use nix::errno::Errno;
-        let Self::Refused { source, .. } = self else { return false };
-        let Some(code) = source.raw_os_error() else { return false };
+        let Self::Refused { reason, .. } = self else { return false };
+        let Some(code) = reason.raw_os_error() else { return false };
         matches!(
             Errno::from_raw(code),
             Errno::EOPNOTSUPP

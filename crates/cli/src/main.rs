@@ -4,6 +4,7 @@
 //! `internal boot` enters a user namespace, which the kernel refuses to a process with threads, so
 //! a subcommand that needs tokio starts it itself.
 
+mod agent;
 mod bookinfo;
 mod exit;
 mod internal;
@@ -35,6 +36,8 @@ enum Command {
     /// Show what a workload's proxy has: listeners, routes, clusters, endpoints, secrets
     #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::Args),
+    /// The proxy's companion: certificates, configuration, DNS, traffic capture; runs the proxy
+    Agent(agent::Args),
     /// The parts of the Bookinfo example
     #[command(hide = true)]
     Bookinfo(bookinfo::Args),
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::ProxyConfig(args) => proxy_config::run(&args),
+        Command::Agent(args) => agent::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Internal(command) => internal::run(&command),
     };

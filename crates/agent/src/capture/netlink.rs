@@ -118,5 +118,5 @@ fn refused(family: Family, labels: &[(u32, String)], sequence: u32, code: i32) -
         }
         _ => "",
     };
-    CaptureError::Refused { family, what, source: errno.into(), hint }
+    CaptureError::Refused { family, what, reason: errno.into(), hint }
 }
