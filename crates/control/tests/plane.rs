@@ -1,5 +1,7 @@
 //! A whole control plane in this process, on ports that the system chooses, and clients over gRPC.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test may end where it stands")]
+
 mod plane {
     pub(crate) mod client;
     pub(crate) mod fixture;

@@ -56,16 +56,17 @@ impl Snapshot {
         all.iter().map(encoded).collect()
     }
 
-    /// The names under which the proxy will ask for its clusters' endpoints.
-    pub(crate) fn endpoint_names(&self, proxy: &Proxy) -> BTreeSet<String> {
-        let clusters = self.context.clusters(proxy).into_iter();
-        clusters
-            .filter_map(|cluster| match cluster.discovery {
-                Discovery::Eds { service_name } if service_name.is_empty() => Some(cluster.name),
-                Discovery::Eds { service_name } => Some(service_name),
-                _ => None,
-            })
-            .collect()
+    /// The clusters, and the names under which the proxy will ask for their endpoints.
+    pub(crate) fn clusters(&self, proxy: &Proxy) -> (Resources, BTreeSet<String>) {
+        let clusters = self.context.clusters(proxy);
+        let names = clusters.iter().filter_map(|cluster| match &cluster.discovery {
+            Discovery::Eds { service_name } if service_name.is_empty() => Some(&cluster.name),
+            Discovery::Eds { service_name } => Some(service_name),
+            _ => None,
+        });
+        let names = names.cloned().collect();
+        let resources = clusters.into_iter().map(|c| Resource::Cluster(Box::new(c)));
+        (resources.map(|cluster| encoded(&cluster)).collect(), names)
     }
 }
 
@@ -87,12 +88,22 @@ fn encoded(resource: &Resource) -> (String, Encoded) {
     (resource.name().to_owned(), Encoded { version, any })
 }
 
-/// FNV-1a over the bytes, twice with different starts: 128 bits, the same in every process, so that
-/// a proxy that comes back with what it has is sent only what differs.
+/// FNV-1a of 128 bits over the bytes: the same in every process, so that a proxy that comes back
+/// with what it has is sent only what differs.
 fn fingerprint(bytes: &[u8]) -> String {
-    const PRIME: u64 = 0x0000_0100_0000_01b3;
-    let hash = |start: u64| {
-        bytes.iter().fold(start, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(PRIME))
-    };
-    format!("{:016x}{:016x}", hash(0xcbf2_9ce4_8422_2325), hash(0x9e37_79b9_7f4a_7c15))
+    const START: u128 = 0x6c62_272e_07bb_0142_62b8_2175_6295_c58d;
+    const PRIME: u128 = 0x0000_0000_0100_0000_0000_0000_0000_013b;
+    let hash = bytes.iter().fold(START, |hash, b| (hash ^ u128::from(*b)).wrapping_mul(PRIME));
+    format!("{hash:032x}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fingerprint_is_the_published_function() {
+        assert_eq!(fingerprint(b""), "6c62272e07bb014262b821756295c58d");
+        assert_eq!(fingerprint(b"a"), "d228cb696f1a8caf78912b704e4a8964");
+    }
 }

@@ -106,7 +106,7 @@ impl Session {
     ) -> Self {
         Self {
             server: Server::new(protocol),
-            endpoints: snapshot.endpoint_names(&proxy),
+            endpoints: BTreeSet::new(),
             proxy,
             routes: Vec::new(),
             routed: Arc::clone(&snapshot),
@@ -145,6 +145,10 @@ impl Session {
             Request::Delta(request) => self.server.on_request(request)?,
         };
         let mut responses = Vec::new();
+        if event.change.first && event.type_url == Cluster.type_url() {
+            // A proxy that comes back may have clusters of an earlier stream: as after a change.
+            self.phase = Phase::Warming { since: now };
+        }
         match ResourceType::from_type_url(&event.type_url) {
             Some(kind) if event.wants_push() => self.asked(kind, &mut responses),
             Some(_) => {}
@@ -157,7 +161,6 @@ impl Session {
 
     /// Takes a new snapshot.
     pub(crate) fn on_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<Response> {
-        self.endpoints = snapshot.endpoint_names(&self.proxy);
         self.latest = snapshot;
         if !matches!(self.phase, Phase::Warming { .. }) {
             self.phase = Phase::Warming { since: now };
@@ -263,7 +266,14 @@ impl Session {
             Listener | RouteConfiguration => &self.routed,
             _ => &self.latest,
         };
-        let mut resources = snapshot.resources(&self.proxy, kind, subscription);
+        let mut resources = match kind {
+            Cluster => {
+                let (clusters, endpoints) = snapshot.clusters(&self.proxy);
+                self.endpoints = endpoints;
+                clusters
+            }
+            _ => snapshot.resources(&self.proxy, kind, subscription),
+        };
         let keeps = matches!(kind, Cluster | LoadAssignment) && self.phase != Phase::Settled;
         if keeps && let Some(before) = self.sent.get(&kind) {
             for (name, encoded) in before.iter().filter(|(name, _)| subscription.wants(name)) {

@@ -74,19 +74,30 @@ pub(super) fn services(pages: &Pages) -> Value {
     each.collect()
 }
 
-/// `/debug/endpointz`: endpoints by service, as their slices say.
+/// `/debug/endpointz`: endpoints by service and port, as their slices say.
 pub(super) fn endpoints(pages: &Pages) -> Value {
     let loaded = pages.loaded.load();
-    let each = loaded.objects.iter().filter_map(|object| match &object.spec {
-        Spec::EndpointSlice(slice) => Some(json!({
-            "name": object.meta.name,
-            "namespace": object.meta.namespace,
-            "service": object.meta.labels.get("kubernetes.io/service-name"),
-            "slice": format!("{slice:?}"),
-        })),
-        _ => None,
-    });
-    each.collect()
+    let mut rows = Vec::new();
+    for object in &loaded.objects {
+        let Spec::EndpointSlice(slice) = &object.spec else { continue };
+        let service = object.meta.labels.get("kubernetes.io/service-name");
+        let namespace = &object.meta.namespace;
+        let hostname = service.map(|name| format!("{name}.{namespace}.svc.cluster.local"));
+        for (endpoint, port) in
+            slice.endpoints.iter().flat_map(|e| slice.ports.iter().map(move |port| (e, port)))
+        {
+            rows.push(json!({
+                "svc": hostname,
+                "slice": object.meta.name,
+                "addresses": endpoint.addresses,
+                "port": port.port,
+                "servicePortName": port.name,
+                "ready": endpoint.conditions.is_ready(),
+                "pod": endpoint.target_ref.as_ref().map(|pod| &pod.name),
+            }));
+        }
+    }
+    rows.into()
 }
 
 /// `/debug/push_status`: the snapshot that is served, and what its making found.
