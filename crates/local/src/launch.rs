@@ -167,6 +167,7 @@ impl Launch {
     /// When another mesh has the state directory, a port is taken, or the system refuses
     /// namespaces. Nothing is left running then.
     pub fn start(&self, checked: &Checked) -> Result<(Mesh, Events), LaunchError> {
+        self.check_directories()?;
         self.state.create()?;
         let lock = self.state.lock()?;
         let started = self.start_locked(checked, lock);
@@ -175,6 +176,19 @@ impl Launch {
             self.state.remove_lock();
         }
         started
+    }
+
+    /// The state directory is hidden from applications, with everything in it.
+    fn check_directories(&self) -> Result<(), LaunchError> {
+        if self.directory.starts_with(self.state.path()) {
+            let source =
+                io::Error::other("it is inside the state directory; choose another --state-dir");
+            return Err(LaunchError::Directory {
+                directory: self.directory.display().to_string(),
+                source,
+            });
+        }
+        Ok(())
     }
 
     fn start_locked(&self, checked: &Checked, lock: Lock) -> Result<(Mesh, Events), LaunchError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::io::{self, BufRead as _};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -70,11 +71,14 @@ fn start(options: Options) -> anyhow::Result<()> {
         let mut runtime = Runtime::new(options, gateways).await?;
         let result = runtime.main_loop().await;
         runtime.finish().await;
-        result
+        result.map(|()| runtime.orphaned.load(Ordering::Relaxed))
     });
     runtime.shutdown_timeout(Duration::from_millis(200));
     state.clean();
-    result
+    if result? {
+        state.remove_lock();
+    }
+    Ok(())
 }
 
 /// The runtime's own state; everything that others see is on the board.
@@ -98,12 +102,14 @@ struct Runtime {
     relay: Option<(u16, CancellationToken)>,
     stop_control: CancellationToken,
     control_task: Option<tokio::task::JoinHandle<()>>,
+    /// Whether the outer process is gone, so that nobody else cleans up.
+    orphaned: Arc<AtomicBool>,
 }
 
 impl Runtime {
     async fn new(options: Options, gateways: Vec<HostGateway>) -> anyhow::Result<Self> {
         let shutdown = CancellationToken::new();
-        follow_control_pipe(shutdown.clone());
+        let orphaned = follow_control_pipe(shutdown.clone());
         let issuer = Issuer::new()?;
         write_atomically(&options.state.token_key(), issuer.public_pem().as_bytes(), 0o600)
             .context("cannot write the tokens' public key")?;
@@ -151,6 +157,7 @@ impl Runtime {
             relay: None,
             stop_control: CancellationToken::new(),
             control_task: None,
+            orphaned,
         })
     }
 
@@ -366,17 +373,21 @@ impl Runtime {
     }
 }
 
-/// The outer process's words: `drain`, or its end. A thread, since standard input may be a pipe that
-/// tokio would have to make non-blocking for everybody.
-fn follow_control_pipe(shutdown: CancellationToken) {
+/// The outer process's words: `drain`, or its end, which the answer says. A thread, since standard
+/// input may be a pipe that tokio would have to make non-blocking for everybody.
+fn follow_control_pipe(shutdown: CancellationToken) -> Arc<AtomicBool> {
+    let orphaned = Arc::new(AtomicBool::new(false));
+    let answer = Arc::clone(&orphaned);
     std::thread::spawn(move || {
-        for line in io::stdin().lock().lines() {
-            match line {
-                Ok(word) if word.trim() == "drain" => break,
-                Ok(_) => {}
-                Err(_) => break,
-            }
+        let mut lines = io::stdin().lock().lines();
+        let drain = lines.by_ref().map_while(Result::ok).any(|word| word.trim() == "drain");
+        if drain {
+            shutdown.cancel();
         }
+        // To the end: the outer process may also go while the mesh drains.
+        for _ in lines.map_while(Result::ok) {}
+        orphaned.store(true, Ordering::Relaxed);
         shutdown.cancel();
     });
+    answer
 }

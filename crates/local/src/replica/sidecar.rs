@@ -45,7 +45,7 @@ pub(super) async fn capture(world: &World, replica: &Replica, log: &File) -> Res
     command.arg0("mizzen").args(["agent", "capture", "--exempt", exempt]);
     let annotations = &replica.wanted.template.metadata.annotations;
     for (annotation, option) in CAPTURE {
-        if let Some(value) = annotations.get(annotation).filter(|value| !value.is_empty()) {
+        if let Some(value) = annotations.get(annotation) {
             command.arg(format!("{option}={value}"));
         }
     }

@@ -60,15 +60,15 @@ impl Runtime {
             replica.stop.cancel();
         }
         for ordinal in 0..wanted.replicas {
-            let mut of_ordinal = own.iter().filter(|replica| replica.ordinal == ordinal);
-            let current = of_ordinal.clone().find(|replica| replica.wanted.same_pods(wanted));
-            let old = of_ordinal.find(|replica| !replica.wanted.same_pods(wanted));
-            match (current, old) {
-                (None, _) => self.start_replica(wanted, ordinal),
-                (Some(current), Some(old)) if current.is_ready() || !old.is_ready() => {
-                    old.stop.cancel();
-                }
-                _ => {}
+            let of_ordinal = own.iter().filter(|replica| replica.ordinal == ordinal);
+            let (current, old): (Vec<_>, Vec<_>) =
+                of_ordinal.partition(|replica| replica.wanted.same_pods(wanted));
+            let succeeded = current.iter().any(|replica| replica.is_ready());
+            for old in old.into_iter().filter(|old| succeeded || !old.is_ready()) {
+                old.stop.cancel();
+            }
+            if current.is_empty() {
+                self.start_replica(wanted, ordinal);
             }
         }
     }

@@ -23,6 +23,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("all_ends_with_the_outer_process", outer_dies),
     ("broken_files_start_nothing", broken),
     ("a_taken_port_starts_nothing", taken_port),
+    ("refused_namespaces_are_explained", refused_namespaces),
 ];
 
 /// Why no mesh can be started here at all.
@@ -297,6 +298,7 @@ fn outer_dies() {
     let began = Instant::now();
     assert_gone(&processes[1..]);
     assert!(began.elapsed() < Duration::from_secs(5));
+    mesh.assert_clean();
 }
 
 fn broken() {
@@ -319,4 +321,16 @@ fn taken_port() {
     let message = start(&launch).unwrap_err().to_string();
     assert!(message.contains("in use by another program"), "{message}");
     assert!(!directory.path().join("s/lock").exists());
+}
+
+/// In a user namespace that allows no further ones.
+fn refused_namespaces() {
+    let script = "echo 0 > /proc/sys/user/max_user_namespaces && exec \"$0\" explain";
+    let output = std::process::Command::new("unshare")
+        .args(["-Ur", "sh", "-c", script])
+        .arg(std::env::current_exe().unwrap())
+        .output()
+        .unwrap();
+    let message = String::from_utf8_lossy(&output.stdout);
+    assert!(message.contains("sysctl -w user.max_user_namespaces="), "{output:?}");
 }

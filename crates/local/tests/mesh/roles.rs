@@ -18,6 +18,10 @@ pub(crate) fn dispatch(arguments: &[String]) -> Option<u8> {
         }
         ["control", ..] => control(&words),
         ["agent", "capture", ..] => Some(0),
+        ["explain"] => {
+            println!("{}", super::cases::cannot_run().unwrap_or_default());
+            Some(0)
+        }
         ["agent", ..] => agent(&words),
         _ => None,
     }
