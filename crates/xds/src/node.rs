@@ -29,15 +29,3 @@ impl Node {
         self.metadata.get(key).and_then(Value::as_str)
     }
 }
-
-impl Node {
-    /// The node as a message.
-    pub fn to_proto(&self) -> pb::envoy::config::core::v3::Node {
-        pb::envoy::config::core::v3::Node { id: self.id.clone(), ..Default::default() }
-    }
-
-    /// The node of a message.
-    pub fn from_proto(node: pb::envoy::config::core::v3::Node) -> Self {
-        Self { id: node.id, ..Default::default() }
-    }
-}
