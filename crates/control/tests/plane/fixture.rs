@@ -29,7 +29,7 @@ metadata:
   labels: {kubernetes.io/service-name: reviews}
 addressType: IPv4
 endpoints:
-- addresses: [10.244.0.9]
+- addresses: [10.244.0.20]
   conditions: {ready: true}
 ports: [{name: http, port: 9080, protocol: TCP}]
 ";
