@@ -317,5 +317,6 @@ async fn drain(steering: &Steering, inbound_only: bool, limit: Duration) {
         }
         tokio::time::sleep(DRAIN_CHECK).await;
     }
-    tracing::info!(open = steering.active_connections().await, "drained");
+    let open = steering.active_connections().await;
+    tracing::info!(open, "drained");
 }

@@ -1,11 +1,6 @@
 //! Capture in a network namespace of the test's own: what the kernel does with the rules.
 //!
-//! Every test runs in a thread that has unshared its network namespace, so neither the machine's
-//! rules nor the other tests' are touched. Without root the child process of `unshared` maps a user.
-
-#![expect(clippy::expect_used, reason = "all of this is test code")]
-
-mod namespace;
+//! Neither the machine's rules nor the other tests' are touched.
 
 use std::{
     io::{Read as _, Write as _},
@@ -14,8 +9,9 @@ use std::{
 };
 
 use agent::capture::{CaptureOptions, Exempt, Ipv6Capture, Ports, apply, clean};
-use namespace::in_namespace;
 use nix::sys::socket::{getsockopt, sockopt::OriginalDst};
+
+use crate::namespace::{self, in_namespace};
 
 const OUTBOUND: u16 = 15001;
 const INBOUND: u16 = 15006;

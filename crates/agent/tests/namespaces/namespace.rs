@@ -68,14 +68,16 @@ pub(crate) fn with_user<T>(uid: u32, work: impl FnOnce() -> T) -> T {
     out
 }
 
-/// Runs on the other end of the veth pair, whose address is 10.99.0.1.
-pub(crate) fn from_neighbour(work: impl FnOnce()) {
+/// Runs on the other end of the veth pair, whose address is 10.99.0.1. A runtime's threads that are
+/// started there stay there.
+pub(crate) fn from_neighbour<T>(work: impl FnOnce() -> T) -> T {
     let here = current();
     NEIGHBOUR.with_borrow(|neighbour| {
         setns(neighbour.as_ref().expect("prepared"), CloneFlags::CLONE_NEWNET).expect("there");
-        work();
+        let out = work();
         setns(here, CloneFlags::CLONE_NEWNET).expect("back");
-    });
+        out
+    })
 }
 
 thread_local! {
