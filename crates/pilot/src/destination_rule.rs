@@ -17,7 +17,10 @@ use config::{
     visibility::Visibility,
 };
 
-use crate::{Proxy, World, world::{Item, Service}};
+use crate::{
+    Proxy, World,
+    world::{Item, Service},
+};
 
 /// All DestinationRules by namespace and host.
 #[derive(Debug)]

@@ -1,3 +1,136 @@
-//! Being built.
-use crate::{Proxy, PushContext};
-pub(crate) fn load_assignment(_: &PushContext, _: &Proxy, _: &str) -> Option<xds::LoadAssignment> { None }
+//! The endpoints of an outbound cluster (EDS): those of the port, in the subset, by locality, with
+//! what each says about its workload and the TLS that it takes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use config::label;
+use xds::{
+    Address, Endpoint, LoadAssignment, Locality, LocalityEndpoints, Metadata, Struct, Value,
+};
+
+use crate::{
+    Proxy, PushContext,
+    cluster::{OutboundName, is_eds},
+    destination_rule::Policy,
+    peer_authentication::MtlsMode,
+    world::{ServiceEndpoint, Workload},
+};
+
+/// The cluster id of workloads of the one cluster that there is.
+const CLUSTER_ID: &str = "Kubernetes";
+
+/// The endpoints of the cluster `name`, or none when the proxy has no such EDS cluster.
+pub(crate) fn load_assignment(
+    push: &PushContext,
+    proxy: &Proxy,
+    name: &str,
+) -> Option<LoadAssignment> {
+    let cluster = OutboundName::parse(name)?;
+    let service = push.world.service(cluster.host)?;
+    if !service.visibility.includes(&proxy.namespace) {
+        return None;
+    }
+    let port = service.port(cluster.port)?;
+    let rule = push.destination_rules.find(proxy, service);
+    let subset = match cluster.subset {
+        "" => None,
+        name => Some(rule?.subset(name)?),
+    };
+    let policy = rule.map(|rule| rule.policy(cluster.port, subset)).unwrap_or_default();
+    if !is_eds(service, proxy, policy) {
+        return None;
+    }
+    let no_labels = BTreeMap::new();
+    let endpoints = push.world.endpoints(cluster.host).iter().filter(|endpoint| {
+        let labels = endpoint.workload.as_ref().map_or(&no_labels, |workload| &workload.labels);
+        endpoint.port_name == port.name
+            && subset.is_none_or(|subset| label::selects(&subset.labels, labels))
+    });
+    let mut localities: BTreeMap<&Locality, Vec<Endpoint>> = BTreeMap::new();
+    for found in endpoints {
+        localities.entry(&found.locality).or_default().push(endpoint(push, found));
+    }
+    Some(LoadAssignment {
+        cluster_name: name.to_owned(),
+        localities: by_priority(localities, proxy, policy),
+        overprovisioning_factor: None,
+    })
+}
+
+/// The localities with their weights. With outlier detection nearer ones come first, so that calls
+/// leave a locality only when its endpoints fail.
+fn by_priority(
+    localities: BTreeMap<&Locality, Vec<Endpoint>>,
+    proxy: &Proxy,
+    policy: Policy<'_>,
+) -> Vec<LocalityEndpoints> {
+    let enabled = policy.load_balancer.and_then(|lb| lb.locality_lb_setting.as_ref());
+    let enabled = enabled.and_then(|setting| setting.enabled).unwrap_or(true);
+    let failover =
+        enabled && policy.outlier_detection.is_some() && proxy.locality != Locality::default();
+    let distance =
+        |locality: &Locality| if failover { distance(&proxy.locality, locality) } else { 0 };
+    let distances: BTreeSet<usize> = localities.keys().map(|locality| distance(locality)).collect();
+    let rank = |locality: &Locality| {
+        let nearer = distances.range(..distance(locality)).count();
+        u32::try_from(nearer).unwrap_or(u32::MAX)
+    };
+    localities
+        .into_iter()
+        .map(|(locality, endpoints)| LocalityEndpoints {
+            priority: rank(locality),
+            load_balancing_weight: u32::try_from(endpoints.len()).ok(),
+            locality: locality.clone(),
+            endpoints,
+        })
+        .collect()
+}
+
+/// 0 in the same sub-zone, 1 in the same zone, 2 in the same region, else 3.
+fn distance(from: &Locality, to: &Locality) -> usize {
+    if from.region != to.region {
+        3
+    } else if from.zone != to.zone {
+        2
+    } else if from.sub_zone != to.sub_zone {
+        1
+    } else {
+        0
+    }
+}
+
+fn endpoint(push: &PushContext, found: &ServiceEndpoint) -> Endpoint {
+    let mut metadata = Metadata::default();
+    if let Some(workload) = &found.workload {
+        metadata.0.insert("istio".to_owned(), workload_metadata(workload));
+        let mode = || {
+            push.peer_authentications
+                .workload(&workload.namespace, &workload.labels)
+                .port(found.port)
+        };
+        if workload.takes_mtls() && mode() != MtlsMode::Disable {
+            metadata.0.insert(
+                "envoy.transport_socket_match".to_owned(),
+                Struct::from([("tlsMode".to_owned(), Value::from("istio"))]),
+            );
+        }
+    }
+    Endpoint {
+        address: Address::socket(found.ip, found.port),
+        health_status: found.health,
+        load_balancing_weight: Some(1),
+        metadata,
+    }
+}
+
+/// `workload`: name, namespace, canonical name, canonical revision and cluster.
+fn workload_metadata(workload: &Workload) -> Struct {
+    let text = format!(
+        "{};{};{};{};{CLUSTER_ID}",
+        workload.workload_name,
+        workload.namespace,
+        workload.canonical_name(),
+        workload.canonical_revision(),
+    );
+    Struct::from([("workload".to_owned(), Value::from(text))])
+}

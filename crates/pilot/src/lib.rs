@@ -14,6 +14,7 @@ mod endpoint;
 mod gateway;
 mod listener;
 mod name_table;
+mod network;
 mod peer_authentication;
 mod proxy;
 mod push_context;

@@ -86,9 +86,11 @@ impl PeerAuthentications {
             return WorkloadMtls { default: parent, ports: BTreeMap::new() };
         };
         let default = MtlsMode::from_config(item.spec.mtls.mode).unwrap_or(parent);
-        let ports = item.spec.port_level_mtls.iter().map(|(port, mtls)| {
-            (*port, MtlsMode::from_config(mtls.mode).unwrap_or(default))
-        });
+        let ports = item
+            .spec
+            .port_level_mtls
+            .iter()
+            .map(|(port, mtls)| (*port, MtlsMode::from_config(mtls.mode).unwrap_or(default)));
         WorkloadMtls { default, ports: ports.collect() }
     }
 }

@@ -1,14 +1,23 @@
 //! What is computed once for all proxies, and the entry points of generation.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use config::Diagnostic;
 use xds::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration};
 
 use crate::{
-    Proxy, World, authorization::AuthorizationPolicies, cluster, destination_rule::DestinationRules,
-    diagnostics, endpoint, listener, name_table, peer_authentication::PeerAuthentications, route,
+    Proxy, World,
+    authorization::AuthorizationPolicies,
+    cluster,
+    destination_rule::DestinationRules,
+    diagnostics, endpoint, listener, name_table,
+    peer_authentication::PeerAuthentications,
+    route,
     virtual_service::VirtualServices,
+    world::{Addressing, Service},
 };
 
 /// A world with all that is derived from it for generation. Immutable: a new world has a new one.
@@ -19,6 +28,8 @@ pub struct PushContext {
     pub(crate) virtual_services: VirtualServices,
     pub(crate) peer_authentications: PeerAuthentications,
     pub(crate) authorization_policies: AuthorizationPolicies,
+    /// The identities of each service's workloads, by host name.
+    identities: BTreeMap<String, Vec<String>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -30,6 +41,7 @@ impl PushContext {
         let virtual_services = VirtualServices::new(&world);
         let peer_authentications = PeerAuthentications::new(&world);
         let authorization_policies = AuthorizationPolicies::new(&world);
+        let identities = identities(&world);
         let diagnostics = diagnostics::collect(&world);
         Self {
             world,
@@ -37,8 +49,23 @@ impl PushContext {
             virtual_services,
             peer_authentications,
             authorization_policies,
+            identities,
             diagnostics,
         }
+    }
+
+    /// The services that calls of a proxy can go to, oldest first. Aliases have no clusters of
+    /// their own.
+    pub(crate) fn services<'a>(&'a self, proxy: &'a Proxy) -> impl Iterator<Item = &'a Service> {
+        self.world.services.iter().map(Arc::as_ref).filter(|service| {
+            service.visibility.includes(&proxy.namespace)
+                && !matches!(service.addressing, Addressing::Alias(_))
+        })
+    }
+
+    /// The SPIFFE names of a service's workloads, in every name of the trust domain, sorted.
+    pub(crate) fn identities(&self, hostname: &str) -> &[String] {
+        self.identities.get(hostname).map_or(&[], Vec::as_slice)
     }
 
     /// The world that this is derived from.
@@ -90,4 +117,17 @@ impl PushContext {
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
+}
+
+fn identities(world: &World) -> BTreeMap<String, Vec<String>> {
+    let trust_domains = world.trust_domains();
+    let of = |service: &Arc<Service>| {
+        let workloads =
+            world.endpoints(&service.hostname).iter().filter_map(|e| e.workload.as_deref());
+        let names: BTreeSet<String> = workloads
+            .flat_map(|workload| trust_domains.iter().map(|domain| workload.identity(domain)))
+            .collect();
+        (service.hostname.clone(), names.into_iter().collect())
+    };
+    world.services.iter().map(of).collect()
 }

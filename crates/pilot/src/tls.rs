@@ -138,7 +138,7 @@ pub(crate) fn external_client(
 }
 
 /// Matches a name of the kind that its form says.
-fn any_name(name: &str) -> SubjectAltNameMatcher {
+pub(crate) fn any_name(name: &str) -> SubjectAltNameMatcher {
     let san_type = if name.contains("://") {
         SanType::Uri
     } else if name.parse::<std::net::IpAddr>().is_ok() {

@@ -89,7 +89,9 @@ impl VirtualServices {
     pub(crate) fn new(world: &World) -> Self {
         let default_export = &world.mesh.default_virtual_service_export_to;
         let all = world.virtual_services.iter().filter(|item| !item.spec.is_delegate());
-        Self { all: all.map(|i| Arc::new(ResolvedVirtualService::new(i, default_export))).collect() }
+        Self {
+            all: all.map(|i| Arc::new(ResolvedVirtualService::new(i, default_export))).collect(),
+        }
     }
 
     /// Those that hold for sidecars in `namespace`: private ones of the namespace, then those

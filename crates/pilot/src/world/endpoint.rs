@@ -115,8 +115,7 @@ fn workload(
         // identity.
         Some(target) => {
             let own = &meta.namespace;
-            let namespace =
-                if target.namespace.is_empty() { own } else { &target.namespace };
+            let namespace = if target.namespace.is_empty() { own } else { &target.namespace };
             workloads.named(namespace, &target.name)
         }
         None => workloads.by_ip.get(&ip).filter(|w| w.namespace == meta.namespace),

@@ -2,8 +2,10 @@
 
 use std::sync::Arc;
 
-use config::{Diagnostic, Kind, Object, ObjectMeta, Origin, Severity};
+use config::{Diagnostic, Kind, Object, ObjectKey, ObjectMeta, Origin};
 use xds::Value;
+
+use crate::diagnostics::warning;
 
 /// A configuration object with its specification taken out of the sum of kinds.
 #[derive(Debug)]
@@ -51,21 +53,9 @@ impl<T> Item<T> {
         field: impl Into<String>,
         message: impl Into<String>,
     ) -> Diagnostic {
-        Diagnostic {
-            file: Arc::clone(&self.origin.file),
-            line: self.origin.line,
-            column: 1,
-            severity: Severity::Warning,
-            code,
-            object: Some(config::ObjectKey::new(
-                self.kind,
-                self.meta.namespace.clone(),
-                self.meta.name.clone(),
-            )),
-            field: Some(field.into()).filter(|field| !field.is_empty()),
-            message: message.into(),
-            help: None,
-        }
+        let (namespace, name) = (self.meta.namespace.clone(), self.meta.name.clone());
+        let key = ObjectKey::new(self.kind, namespace, name);
+        warning(key, &self.origin, code, field.into(), message.into())
     }
 }
 

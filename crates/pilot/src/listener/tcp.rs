@@ -1,0 +1,171 @@
+//! Filter chains that forward bytes: to one cluster, or as TCP and TLS routes of VirtualServices
+//! say.
+
+use std::time::Duration;
+
+use config::{host, networking::RouteDestination};
+use ipnet::IpNet;
+use xds::{
+    FilterChain, FilterChainMatch, NetworkFilter, NetworkFilterConfig, TcpClusterWeight, TcpProxy,
+};
+
+use super::filter::{self, Place};
+use crate::{
+    Proxy, PushContext, access_log, network,
+    route::{RouteScope, destination_cluster},
+    virtual_service::ResolvedVirtualService,
+    world::{Service, ServicePort},
+};
+
+/// The filter that forwards to `clusters`.
+pub(super) fn proxy_filter(
+    push: &PushContext,
+    clusters: Vec<TcpClusterWeight>,
+    idle_timeout: Option<Duration>,
+) -> NetworkFilter {
+    let stat_prefix = clusters.first().map(|first| first.name.clone()).unwrap_or_default();
+    NetworkFilter {
+        name: "envoy.filters.network.tcp_proxy".to_owned(),
+        config: NetworkFilterConfig::TcpProxy(TcpProxy {
+            stat_prefix,
+            clusters,
+            idle_timeout,
+            max_downstream_connection_duration: None,
+            access_log: access_log::access_logs(&push.world.mesh),
+        }),
+    }
+}
+
+/// One cluster for all connections.
+pub(super) fn only(name: impl Into<String>) -> Vec<TcpClusterWeight> {
+    vec![TcpClusterWeight { name: name.into(), weight: 1 }]
+}
+
+/// A chain out of a sidecar that forwards everything it matches to one cluster.
+pub(super) fn forward_chain(
+    push: &PushContext,
+    proxy: &Proxy,
+    name: &str,
+    filter_chain_match: FilterChainMatch,
+    cluster: &str,
+) -> FilterChain {
+    let mut filters = filter::network_filters(proxy, Place::SidecarOutbound, None);
+    filters.push(proxy_filter(push, only(cluster), None));
+    plain_chain(name.to_owned(), filter_chain_match, filters)
+}
+
+/// A chain without TLS of its own.
+pub(super) fn plain_chain(
+    name: String,
+    filter_chain_match: FilterChainMatch,
+    filters: Vec<NetworkFilter>,
+) -> FilterChain {
+    FilterChain {
+        name,
+        filter_chain_match,
+        transport_socket: None,
+        transport_socket_connect_timeout: None,
+        filters,
+    }
+}
+
+/// A chain's match and the clusters behind it.
+pub(super) struct Forward {
+    pub(super) matches: FilterChainMatch,
+    pub(super) clusters: Vec<TcpClusterWeight>,
+}
+
+/// What the VirtualServices say about one TCP port of a service, ending with what takes the rest.
+pub(super) fn service_forwards(
+    push: &PushContext,
+    proxy: &Proxy,
+    service: &Service,
+    port: &ServicePort,
+) -> Vec<Forward> {
+    let scope = RouteScope::mesh(push, proxy, port.port);
+    let mut forwards = Vec::new();
+    for virtual_service in push.virtual_services.for_sidecars(&proxy.namespace) {
+        let covers = |name: &String| host::covers(name, &service.hostname);
+        if virtual_service.hosts.iter().any(covers) {
+            add_routes(&mut forwards, &scope, virtual_service, port.protocol.is_tls());
+        }
+    }
+    if !forwards.iter().any(|forward| forward.matches == FilterChainMatch::default()) {
+        let name =
+            crate::cluster::OutboundName { port: port.port, subset: "", host: &service.hostname };
+        forwards.push(Forward {
+            matches: FilterChainMatch::default(),
+            clusters: only(name.to_string()),
+        });
+    }
+    forwards
+}
+
+/// Adds the routes of one VirtualService; of the same match the first stays.
+pub(super) fn add_routes(
+    forwards: &mut Vec<Forward>,
+    scope: &RouteScope<'_>,
+    virtual_service: &ResolvedVirtualService,
+    tls: bool,
+) {
+    let spec = &virtual_service.item.spec;
+    let mut add = |matches: FilterChainMatch, route: &[RouteDestination]| {
+        if !forwards.iter().any(|known| known.matches == matches) {
+            forwards.push(Forward { matches, clusters: clusters(scope, virtual_service, route) });
+        }
+    };
+    if tls {
+        for route in &spec.tls {
+            for matches in route.matches.iter().filter(|m| scope.applies(virtual_service, *m)) {
+                let names = matches.sni_hosts.iter().filter(|name| *name != "*");
+                let filter_chain_match = FilterChainMatch {
+                    server_names: names.map(|name| name.to_ascii_lowercase()).collect(),
+                    prefix_ranges: networks(&matches.destination_subnets),
+                    ..FilterChainMatch::default()
+                };
+                add(filter_chain_match, &route.route);
+            }
+        }
+    }
+    for route in &spec.tcp {
+        if route.matches.is_empty() {
+            add(FilterChainMatch::default(), &route.route);
+        }
+        for matches in route.matches.iter().filter(|m| scope.applies(virtual_service, *m)) {
+            let prefix_ranges = networks(&matches.destination_subnets);
+            add(FilterChainMatch { prefix_ranges, ..FilterChainMatch::default() }, &route.route);
+        }
+    }
+}
+
+fn clusters(
+    scope: &RouteScope<'_>,
+    virtual_service: &ResolvedVirtualService,
+    route: &[RouteDestination],
+) -> Vec<TcpClusterWeight> {
+    let single = route.len() == 1;
+    route
+        .iter()
+        .filter(|destination| single || destination.weight > 0)
+        .map(|destination| TcpClusterWeight {
+            name: destination_cluster(scope, virtual_service, &destination.destination),
+            weight: if single { 1 } else { destination.weight },
+        })
+        .collect()
+}
+
+/// Networks from addresses and CIDRs; what is neither was refused when it was validated.
+fn networks(texts: &[String]) -> Vec<IpNet> {
+    texts.iter().filter_map(|text| network::parse(text)).collect()
+}
+
+/// The idle timeout of connections to a service, from its DestinationRule.
+pub(super) fn idle_timeout(
+    push: &PushContext,
+    proxy: &Proxy,
+    service: &Service,
+    port: u16,
+) -> Option<Duration> {
+    let rule = push.destination_rules.find(proxy, service)?;
+    rule.policy(port, None).connection_pool?.tcp.as_ref()?.idle_timeout
+}
