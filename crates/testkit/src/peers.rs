@@ -5,8 +5,8 @@
 use std::env;
 use std::path::PathBuf;
 
-/// The folder of stock Envoy in the cache. The same name as in `xtask/src/peers.rs`.
-const ENVOY_DIR: &str = "envoy-1.40.0";
+/// The place of stock Envoy in the cache. The same as in `xtask/src/peers.rs`.
+const ENVOY_IN_CACHE: &str = "envoy/1.40.0/bin/envoy";
 
 /// The stock Envoy to test against: `$MIZZEN_ENVOY`, else the one in the peers' cache, else `None`.
 #[must_use]
@@ -14,7 +14,7 @@ pub fn envoy() -> Option<PathBuf> {
     if let Some(named) = env::var_os("MIZZEN_ENVOY") {
         return Some(PathBuf::from(named)).filter(|path| path.is_file());
     }
-    Some(cache()?.join(ENVOY_DIR).join("envoy")).filter(|path| path.is_file())
+    Some(cache()?.join(ENVOY_IN_CACHE)).filter(|path| path.is_file())
 }
 
 /// `$MIZZEN_PEERS`, else `$XDG_CACHE_HOME/mizzen/peers`, else `~/.cache/mizzen/peers`.
