@@ -215,6 +215,7 @@ impl Catalog {
         }
         all.extend(analyze(self.objects()));
         all.sort();
+        all.dedup();
         all
     }
 }

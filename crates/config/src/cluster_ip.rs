@@ -69,3 +69,6 @@ fn free_address(first: Ipv4Addr, taken: &BTreeSet<Ipv4Addr>) -> Ipv4Addr {
     }
     address
 }
+
+#[cfg(test)]
+mod tests;

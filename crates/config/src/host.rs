@@ -84,3 +84,6 @@ pub fn most_specific<'a>(
 fn specificity(pattern: &str) -> (bool, usize) {
     (!is_wildcard(pattern), pattern.len())
 }
+
+#[cfg(test)]
+mod tests;

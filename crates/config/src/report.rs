@@ -42,14 +42,25 @@ impl Problem {
         self
     }
 
-    /// Moves it from a text inside a text to the outer one.
-    pub(crate) fn shifted(mut self, lines: u32, columns: u32, field: &str) -> Self {
-        self.position.line += lines;
-        self.position.column += columns;
+    /// Puts it under the field `outer`, whose text was parsed on its own.
+    pub(crate) fn inside(mut self, outer: &str) -> Self {
         self.field = Some(match self.field {
-            Some(inner) => format!("{field}.{inner}"),
-            None => field.to_owned(),
+            Some(inner) => format!("{outer}.{inner}"),
+            None => outer.to_owned(),
         });
+        self
+    }
+
+    /// Moves it by lines and columns.
+    pub(crate) fn moved(mut self, lines: u32, columns: u32) -> Self {
+        self.position.line = self.position.line.saturating_add(lines);
+        self.position.column = self.position.column.saturating_add(columns);
+        self
+    }
+
+    /// Puts it elsewhere.
+    pub(crate) fn at(mut self, position: Position) -> Self {
+        self.position = position;
         self
     }
 

@@ -13,3 +13,6 @@ pub(crate) use marker::{ACCEPTED, UNSUPPORTED};
 pub use marker::{Accepted, Unsupported};
 pub use percent::{Percent, Percentage};
 pub use string_match::StringMatch;
+
+#[cfg(test)]
+mod tests;

@@ -13,7 +13,7 @@ pub(super) fn check(
     findings: &mut Findings,
 ) {
     let spec = Path::Root.field("spec");
-    if !gateway.selector.is_empty() && world.selected(None, &gateway.selector).next().is_none() {
+    if !world.has_gateway_proxy(&gateway.selector) {
         let message = "the Gateway selects nothing: no Deployment or Pod has these labels";
         let path = spec.field("selector");
         findings.warning((object, &path), "selects-nothing", message.to_owned(), None);

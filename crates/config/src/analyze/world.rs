@@ -19,6 +19,10 @@ pub(super) struct Workload<'a> {
     pub(super) spec: &'a PodSpec,
 }
 
+/// Labels of the ingress gateway, which comes with the mesh and is written by nobody.
+const INGRESS_GATEWAY: [(&str, &str); 2] =
+    [("app", "istio-ingressgateway"), ("istio", "ingressgateway")];
+
 #[derive(Default)]
 pub(super) struct World<'a> {
     pub(super) mesh: MeshConfig,
@@ -37,6 +41,7 @@ pub(super) struct World<'a> {
 impl<'a> World<'a> {
     pub(super) fn new(objects: &[&'a Arc<Object>]) -> Self {
         let mut world = Self { mesh: MeshConfig::of(objects.iter().copied()), ..Self::default() };
+        world.accounts.insert(("istio-system", "istio-ingressgateway-service-account"));
         for object in objects {
             world.add(object);
         }
@@ -94,6 +99,14 @@ impl<'a> World<'a> {
             namespace.is_none_or(|namespace| workload.namespace == namespace)
                 && label::selects(wanted, workload.labels)
         })
+    }
+
+    /// Whether a Gateway's selector means proxies that exist.
+    pub(super) fn has_gateway_proxy(&self, wanted: &BTreeMap<String, String>) -> bool {
+        let installed = wanted
+            .iter()
+            .all(|(key, value)| INGRESS_GATEWAY.contains(&(key.as_str(), value.as_str())));
+        installed || self.selected(None, wanted).next().is_some()
     }
 
     /// Whether the namespace was declared, or needs no declaration. Where no Namespace is written

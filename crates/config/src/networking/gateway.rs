@@ -76,6 +76,8 @@ pub struct ServerTlsSettings {
     pub verify_certificate_spki: Vec<String>,
     /// Hex SHA-256 of acceptable certificates.
     pub verify_certificate_hash: Vec<String>,
+    /// Do not verify clients.
+    pub insecure_skip_verify: Option<bool>,
     /// Absent: TLS 1.2.
     pub min_protocol_version: TlsProtocol,
     /// Absent: TLS 1.3.

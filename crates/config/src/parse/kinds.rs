@@ -193,8 +193,7 @@ fn word<'a>(node: &'a Node, name: &'static str) -> Result<&'a str, Problem> {
         None => {
             let message = format!("{name} is missing");
             let help = "every object begins with apiVersion and kind".to_owned();
-            Err(Problem::error(node.position, "missing-field", Some(name.to_owned()), message)
-                .with_help(Some(help)))
+            Err(Problem::error(node.position, "missing-field", None, message).with_help(Some(help)))
         }
     }
 }

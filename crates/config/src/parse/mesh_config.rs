@@ -25,20 +25,19 @@ pub(crate) fn read(map: &mut ConfigMap, node: &Node, file_text: &str, sink: &Sin
         _ => Some(MeshConfig::default()),
     };
     map.mesh = mesh.map(Box::new);
-    let place = node.get("data").and_then(|data| data.get("mesh"));
-    let (lines, columns) = place.map_or((0, 0), |place| offset(place, file_text));
+    let Some(place) = node.get("data").and_then(|data| data.get("mesh")) else { return };
     for problem in inner.into_inner() {
-        sink.borrow_mut().push(problem.shifted(lines, columns, "data.mesh"));
+        let problem = problem.inside("data.mesh");
+        sink.borrow_mut().push(match place.is_block {
+            true => problem.moved(place.position.line, indent(place, file_text)),
+            false => problem.at(place.position),
+        });
     }
 }
 
-/// How far the inner text's first line and column are from the file's.
-fn offset(place: &Node, file_text: &str) -> (u32, u32) {
-    let line = place.position.line;
-    if !place.is_block {
-        return (line.saturating_sub(1), 0);
-    }
-    let below = file_text.lines().skip(line as usize).find(|line| !line.trim().is_empty());
-    let indent = below.map_or(0, |line| line.len() - line.trim_start_matches(' ').len());
-    (line, u32::try_from(indent).unwrap_or(0))
+/// How far a block's text is indented: its first line follows the `|`.
+fn indent(place: &Node, file_text: &str) -> u32 {
+    let mut below = file_text.lines().skip(place.position.line as usize);
+    let first = below.find(|line| !line.trim().is_empty()).unwrap_or_default();
+    u32::try_from(first.len() - first.trim_start_matches(' ').len()).unwrap_or(0)
 }

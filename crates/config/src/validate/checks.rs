@@ -14,6 +14,8 @@ use crate::{
 
 /// Longest regular expression, as in Istio.
 const MAX_REGEX: usize = 1024;
+/// Most memory of a compiled one, in bytes: a short text can ask for very much.
+const MAX_COMPILED: usize = 2 << 20;
 
 /// A duration of at least a millisecond, when given.
 pub(crate) fn at_least_1ms(value: Option<Duration>, path: &Path<'_>, report: &mut Report<'_>) {
@@ -37,7 +39,7 @@ pub(crate) fn regex(text: &str, path: &Path<'_>, report: &mut Report<'_>) {
             text.len()
         );
         report.error(path, "invalid-regex", message);
-    } else if let Err(error) = regex::RegexBuilder::new(text).size_limit(1 << 20).build() {
+    } else if let Err(error) = regex::RegexBuilder::new(text).size_limit(MAX_COMPILED).build() {
         // The crate draws the expression with a caret; its last line says what is wrong.
         let whole = error.to_string();
         let reason = whole.lines().last().unwrap_or_default().trim_start_matches("error: ");

@@ -31,7 +31,7 @@ const GRPC_STATUSES: [&str; 17] = [
     "DATA_LOSS",
     "UNAUTHENTICATED",
 ];
-const RETRY_CONDITIONS: [&str; 19] = [
+const RETRY_CONDITIONS: [&str; 16] = [
     "5xx",
     "gateway-error",
     "reset",
@@ -48,9 +48,6 @@ const RETRY_CONDITIONS: [&str; 19] = [
     "internal",
     "resource-exhausted",
     "unavailable",
-    "unknown",
-    "aborted",
-    "unauthenticated",
 ];
 
 pub(crate) fn check(route: &HttpRoute, path: &Path<'_>, report: &mut Report<'_>) {

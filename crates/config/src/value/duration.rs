@@ -1,6 +1,6 @@
 //! Durations as Istio's API writes them: Go's notation (`1.5s`, `10ms`, `1h30m`), never negative.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use serde::{Deserialize, Deserializer, de};
 
@@ -49,10 +49,40 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     Duration::try_from_secs_f64(nanos.round() / 1e9).map_err(|_| wrong())
 }
 
+/// A duration in text; a bare number gets a message of its own.
+struct Text(Duration);
+
+struct TextVisitor;
+
+impl de::Visitor<'_> for TextVisitor {
+    type Value = Text;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a duration such as \"1.5s\"")
+    }
+
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<Text, E> {
+        parse_duration(text).map(Text).map_err(E::custom)
+    }
+
+    fn visit_i64<E: de::Error>(self, number: i64) -> Result<Text, E> {
+        Err(E::custom(format_args!("the duration {number} has no unit: write it like \"1.5s\"")))
+    }
+
+    fn visit_f64<E: de::Error>(self, number: f64) -> Result<Text, E> {
+        Err(E::custom(format_args!("the duration {number} has no unit: write it like \"1.5s\"")))
+    }
+}
+
+impl<'de> Deserialize<'de> for Text {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor)
+    }
+}
+
 /// For `#[serde(deserialize_with)]` on an `Option<Duration>` field.
 pub(crate) fn option<'de, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Option<Duration>, D::Error> {
-    let text = Option::<String>::deserialize(deserializer)?;
-    text.map(|text| parse_duration(&text).map_err(de::Error::custom)).transpose()
+    Ok(Option::<Text>::deserialize(deserializer)?.map(|Text(duration)| duration))
 }

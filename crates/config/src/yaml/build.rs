@@ -86,7 +86,13 @@ struct Frame {
 
 enum Content {
     List(Vec<Node>),
-    Map { entries: Vec<Entry>, seen: HashMap<String, Position>, key: Option<(String, Position)> },
+    Map {
+        entries: Vec<Entry>,
+        seen: HashMap<String, Position>,
+        key: Option<(String, Position)>,
+        /// The key was there before: its value is read and dropped.
+        again: bool,
+    },
 }
 
 /// An anchored value, with the number of values in it and its depth.
@@ -130,7 +136,12 @@ impl Builder {
                 self.open(at, anchor, Content::List(Vec::new()))?;
             }
             Event::MappingStart(_, anchor, _) => {
-                let content = Content::Map { entries: Vec::new(), seen: HashMap::new(), key: None };
+                let content = Content::Map {
+                    entries: Vec::new(),
+                    seen: HashMap::new(),
+                    key: None,
+                    again: false,
+                };
                 self.open(at, anchor, content)?;
             }
             Event::SequenceEnd | Event::MappingEnd => self.close()?,
@@ -153,11 +164,15 @@ impl Builder {
         }
         let as_text = tag.is_some_and(|tag| tag.core_suffix() == Some("str"));
         let value = if style == ScalarStyle::Plain && !as_text {
-            scalar::resolve(text).unwrap_or_else(|message| {
-                let help = format!("write \"{text}\" for text, or the number without zeros");
-                self.problem(at, "ambiguous-number", message, Some(&help));
-                Value::Null
-            })
+            if scalar::is_ambiguous(text) {
+                let message = format!(
+                    "{} is ambiguous: YAML 1.1 (kubectl) may read it as octal, YAML 1.2 as decimal",
+                    excerpt(text)
+                );
+                let help = "quote it if it is text, else write the number without zeros";
+                self.problem(at, "ambiguous-number", message, Some(help));
+            }
+            scalar::resolve(text)
         } else {
             Value::String(text.to_owned())
         };
@@ -217,7 +232,8 @@ impl Builder {
     }
 
     fn key(&mut self, text: &str, plain: bool, at: Position) -> Result<(), Stop> {
-        let Some(Frame { content: Content::Map { seen, key, .. }, .. }) = self.stack.last_mut()
+        let Some(Frame { content: Content::Map { seen, key, again, .. }, .. }) =
+            self.stack.last_mut()
         else {
             return Ok(());
         };
@@ -230,7 +246,9 @@ impl Builder {
                 help: Some("write the fields out"),
             });
         }
-        if let Some(first) = seen.insert(text.to_owned(), at) {
+        let first = seen.insert(text.to_owned(), at);
+        *again = first.is_some();
+        if let Some(first) = first {
             let message =
                 format!("the key \"{}\" is already on line {}", excerpt(text), first.line);
             self.problem(at, "duplicate-key", message, Some("keep one of them"));
@@ -285,11 +303,13 @@ impl Builder {
         match self.stack.last_mut().map(|frame| &mut frame.content) {
             None => self.loaded.documents.push(node),
             Some(Content::List(items)) => items.push(node),
-            Some(Content::Map { entries, key, .. }) => {
+            Some(Content::Map { entries, key, again, .. }) => {
                 let Some((key, key_position)) = key.take() else {
                     return Err(complex_key(node.position));
                 };
-                entries.push(Entry { key, key_position, value: node });
+                if !*again {
+                    entries.push(Entry { key, key_position, value: node });
+                }
             }
         }
         Ok(())

@@ -99,7 +99,7 @@ impl<'a> De<'a> {
                 Some("YAML 1.2 knows only true and false".to_owned())
             }
             (Value::String(text), "a number" | "a whole number" | "true or false")
-                if super::scalar::resolve(text).is_ok_and(|v| !matches!(v, Value::String(_))) =>
+                if !matches!(super::scalar::resolve(text), Value::String(_)) =>
             {
                 Some("remove the quotes".to_owned())
             }

@@ -13,7 +13,7 @@ pub(crate) struct Position {
 #[derive(Clone, Debug)]
 pub(crate) struct Node {
     pub(crate) position: Position,
-    /// A `|` or `>` block: the text begins on the line after `position`.
+    /// A `|` or `>` block: its text begins on the line after `position`.
     pub(crate) is_block: bool,
     pub(crate) value: Value,
 }

@@ -1,46 +1,44 @@
-//! Plain scalars by YAML 1.2's core schema. A number with a leading zero is refused: kubectl's
-//! YAML 1.1 reads `010` as eight, YAML 1.2 as ten.
+//! Plain scalars by YAML 1.2's core schema.
 
 use super::Value;
 
-/// What a plain scalar means, or why it is refused.
-pub(crate) fn resolve(text: &str) -> Result<Value, String> {
+/// What a plain scalar means.
+pub(crate) fn resolve(text: &str) -> Value {
     match text {
-        "" | "~" | "null" | "Null" | "NULL" => return Ok(Value::Null),
-        "true" | "True" | "TRUE" => return Ok(Value::Bool(true)),
-        "false" | "False" | "FALSE" => return Ok(Value::Bool(false)),
+        "" | "~" | "null" | "Null" | "NULL" => return Value::Null,
+        "true" | "True" | "TRUE" => return Value::Bool(true),
+        "false" | "False" | "FALSE" => return Value::Bool(false),
         _ => {}
     }
-    if let Some(int) = integer(text)? {
+    if let Some(int) = integer(text) {
         #[expect(clippy::cast_precision_loss, reason = "a float is asked for")]
         let float = int as f64;
-        return Ok(Value::Number { text: text.to_owned(), int: Some(int), float });
+        return Value::Number { text: text.to_owned(), int: Some(int), float };
     }
-    if let Some(float) = float(text) {
-        return Ok(Value::Number { text: text.to_owned(), int: None, float });
+    match float(text) {
+        Some(float) => Value::Number { text: text.to_owned(), int: None, float },
+        None => Value::String(text.to_owned()),
     }
-    Ok(Value::String(text.to_owned()))
 }
 
-fn integer(text: &str) -> Result<Option<i128>, String> {
+/// A number with a leading zero: YAML 1.1 reads `010` as eight, YAML 1.2 as ten.
+pub(crate) fn is_ambiguous(text: &str) -> bool {
+    let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
+    digits.len() > 1 && digits.starts_with('0') && digits.bytes().all(|b| b.is_ascii_digit())
+}
+
+fn integer(text: &str) -> Option<i128> {
     for (prefix, radix) in [("0o", 8), ("0x", 16)] {
         if let Some(digits) = text.strip_prefix(prefix)
             && !digits.is_empty()
             && digits.chars().all(|c| c.is_digit(radix))
         {
-            return Ok(i128::from_str_radix(digits, radix).ok());
+            return i128::from_str_radix(digits, radix).ok();
         }
     }
     let digits = text.strip_prefix(['-', '+']).unwrap_or(text);
-    if digits.is_empty() || !digits.bytes().all(|b| b.is_ascii_digit()) {
-        return Ok(None);
-    }
-    if digits.len() > 1 && digits.starts_with('0') {
-        return Err(format!(
-            "{text} is ambiguous: YAML 1.1 (kubectl) may read it as octal, YAML 1.2 as decimal"
-        ));
-    }
-    Ok(text.parse().ok())
+    let decimal = !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit());
+    if decimal { text.parse().ok() } else { None }
 }
 
 fn float(text: &str) -> Option<f64> {
