@@ -44,11 +44,9 @@ pub(super) fn encode(value: &Discovery, message: &mut cluster::Cluster) {
 }
 
 /// IPv4 where there is some: a machine without a way to IPv6 often still gets AAAA records.
-#[expect(deprecated, reason = "what replaces these fields is not in every Envoy")]
 fn encode_dns(assignment: &LoadAssignment, message: &mut cluster::Cluster) {
     message.load_assignment = Some(endpoint::encode(assignment));
     message.dns_lookup_family = DnsLookupFamily::V4Preferred.into();
-    message.respect_dns_ttl = true;
 }
 
 /// Names are always resolved as [`encode_dns`] asks for, and their time to live respected; other
