@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use crate::{
     Diagnostic, Object, Severity, Spec,
+    report::MAX_PROBLEMS,
     yaml::{Path, excerpt, nearest},
 };
 use world::World;
@@ -24,6 +25,7 @@ pub fn analyze<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Di
     let world = World::new(&objects);
     let mut findings = Findings::default();
     for object in &objects {
+        findings.begin_object();
         match &object.spec {
             Spec::VirtualService(vs) => routes::check(object, vs, &world, &mut findings),
             Spec::DestinationRule(rule) => {
@@ -41,7 +43,9 @@ pub fn analyze<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Di
             _ => {}
         }
     }
+    findings.begin_object();
     routes::shared_hosts(&objects, &mut findings);
+    findings.begin_object();
     policies::several_for_one_scope(&objects, &mut findings);
     findings.list
 }
@@ -52,9 +56,20 @@ type Place<'a> = (&'a Object, &'a Path<'a>);
 #[derive(Default)]
 struct Findings {
     list: Vec<Diagnostic>,
+    /// Where the present object's begin.
+    begin: usize,
 }
 
 impl Findings {
+    fn begin_object(&mut self) {
+        self.begin = self.list.len();
+    }
+
+    /// Whether enough was said about the present object.
+    fn is_full(&self) -> bool {
+        self.list.len() - self.begin >= MAX_PROBLEMS
+    }
+
     fn error(&mut self, at: Place<'_>, code: &'static str, message: String, help: Option<String>) {
         self.add(Severity::Error, at, code, (message, help));
     }
@@ -76,6 +91,9 @@ impl Findings {
         code: &'static str,
         (message, help): (String, Option<String>),
     ) {
+        if self.is_full() {
+            return;
+        }
         let position = object.node.position_of(path);
         let field = path.to_string();
         self.list.push(Diagnostic {

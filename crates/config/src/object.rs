@@ -43,6 +43,14 @@ impl Object {
         }
     }
 
+    /// Line and column of a field by its path, such as `spec.http[0].headers["x-user"]`; of the
+    /// nearest thing around it when there is no such field.
+    #[must_use]
+    pub fn place(&self, field: &str) -> (u32, u32) {
+        let position = self.node.position_of_text(field);
+        (position.line, position.column)
+    }
+
     /// Istio's order for conflicts: the oldest first, then by name, then by namespace. Objects
     /// without a creation time (all that come from files) count as equally old, and older than
     /// any with one.

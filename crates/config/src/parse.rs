@@ -39,7 +39,8 @@ impl Parsed {
 /// Parses and validates one file. `file` is only its name in messages.
 #[must_use]
 pub fn parse_file(file: &str, text: &str) -> Parsed {
-    let mut reader = Reader { file: Arc::from(file), text, parsed: Parsed::default() };
+    let mut reader =
+        Reader { file: Arc::from(file), text, parsed: Parsed::default(), gave_up: false };
     let loaded = yaml::load(text);
     for problem in loaded.problems {
         reader.report(problem, None);
@@ -58,6 +59,7 @@ struct Reader<'a> {
     file: Arc<str>,
     text: &'a str,
     parsed: Parsed,
+    gave_up: bool,
 }
 
 impl Reader<'_> {
@@ -103,6 +105,9 @@ impl Reader<'_> {
     }
 
     fn object(&mut self, node: Node) {
+        if self.parsed.diagnostics.len() >= MAX_DIAGNOSTICS {
+            return self.give_up(&node);
+        }
         match kinds::identify(&node) {
             Err(problem) => self.report(problem, None),
             Ok(Found::Ignored(message)) => {
@@ -117,6 +122,16 @@ impl Reader<'_> {
             }
             Ok(Found::Known(kind)) => self.known(kind, node),
         }
+    }
+
+    /// A file that is wrong all over is not read to its end.
+    fn give_up(&mut self, node: &Node) {
+        if self.gave_up {
+            return;
+        }
+        self.gave_up = true;
+        let message = "too many problems: the file is not read further".to_owned();
+        self.report(Problem::error(node.position, "too-many", None, message), None);
     }
 
     fn known(&mut self, kind: Kind, node: Node) {
@@ -176,6 +191,9 @@ pub(crate) fn duplicate(later: &Object, earlier: &Object) -> Diagnostic {
         help: Some("rename or remove one of them".to_owned()),
     }
 }
+
+/// Most diagnostics of one file before the rest of it is left unread.
+const MAX_DIAGNOSTICS: usize = 1000;
 
 const HEAD: [&str; 3] = ["apiVersion", "kind", "metadata"];
 

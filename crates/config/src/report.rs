@@ -7,6 +7,10 @@ use crate::{
     yaml::{Node, Path, Position},
 };
 
+/// Most problems that are told of one object: a hostile file has millions, and finding the place
+/// of each costs time.
+pub(crate) const MAX_PROBLEMS: usize = 100;
+
 /// A diagnostic before it is known which file and object it is about.
 #[derive(Clone, Debug)]
 pub(crate) struct Problem {
@@ -148,6 +152,9 @@ impl<'a> Report<'a> {
         code: &'static str,
         (message, help): (String, Option<String>),
     ) {
+        if self.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let field = path.to_string();
         self.problems.push(Problem {
             severity,

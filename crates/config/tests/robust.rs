@@ -1,16 +1,23 @@
 //! No text makes the parser panic, and every diagnostic points into its text.
 
-use std::{fs, path::Path, sync::LazyLock};
+use std::{
+    fs,
+    path::Path,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 use config::{Catalog, analyze, parse_file};
 use proptest::prelude::*;
 
 /// The golden cases, as seeds.
-static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| {
+static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| seeds().unwrap_or_default());
+
+fn seeds() -> std::io::Result<Vec<String>> {
     let directory = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/diagnostics");
     let mut seeds = Vec::new();
-    for entry in fs::read_dir(directory).unwrap() {
-        let text = fs::read_to_string(entry.unwrap().path()).unwrap();
+    for entry in fs::read_dir(directory)? {
+        let text = fs::read_to_string(entry?.path())?;
         for case in text.split("=== ").skip(1) {
             let yaml = case.split_once('\n').map_or("", |(_, rest)| rest);
             let yaml = yaml.split(">>>\n").next().unwrap_or_default();
@@ -18,8 +25,42 @@ static SEEDS: LazyLock<Vec<String>> = LazyLock::new(|| {
             seeds.push(yaml.chars().take(4000).collect());
         }
     }
-    seeds
-});
+    Ok(seeds)
+}
+
+/// Time is bounded for what a hostile author may write, also in a debug build.
+#[test]
+fn hostile_sizes_are_taken_in_bounded_time() {
+    let head = "apiVersion: networking.istio.io/v1\nkind: VirtualService\n\
+                metadata: {name: x, namespace: shop}\nspec:\n";
+    let route = "  http: [{route: [{destination: {host: a}}]}]\n";
+    let many =
+        |count: usize, item: &dyn Fn(usize) -> String| -> String { (0..count).map(item).collect() };
+    let texts = [
+        format!("{head}{route}  hosts:\n{}", many(60_000, &|i| format!("  - h{i}.com\n"))),
+        format!("{head}{route}  hosts:\n{}", many(60_000, &|_| "  - bad host\n".to_owned())),
+        format!("{head}{}", many(60_000, &|i| format!("  unknown{i}: 1\n"))),
+        format!(
+            "{head}  hosts: [a.com]\n  http:\n{}",
+            many(20_000, &|i| format!("  - route: [{{destination: {{host: h{i}}}}}]\n"))
+        ),
+        many(30_000, &|i| format!("kind: K{i}\napiVersion: v1\n---\n")),
+        many(30_000, &|i| format!("k{i}: 1\nk{i}: 1\n")),
+        "a: [".to_owned() + &many(90_000, &|_| "*x, ".to_owned()),
+        "- ".repeat(100_000),
+        "[".repeat(1_000_000),
+        "&a ".repeat(300_000),
+        format!("a: \"{}\"", "\\x41".repeat(500_000)),
+    ];
+    for (index, text) in texts.iter().enumerate() {
+        let start = Instant::now();
+        let mut catalog = Catalog::new();
+        catalog.update([("f".to_owned(), Some(text.clone()))]);
+        let took = start.elapsed();
+        assert!(took < Duration::from_secs(10), "text {index} took {took:?}");
+        assert!(catalog.diagnostics().len() <= 1101, "{}", catalog.diagnostics().len());
+    }
+}
 
 #[derive(Clone, Debug)]
 enum Edit {
@@ -120,6 +161,7 @@ proptest! {
 
     #[test]
     fn mutated_objects_do_not_panic(seed in any::<prop::sample::Index>(), edits in edits()) {
+        prop_assert!(SEEDS.len() > 100);
         let seed = &SEEDS[seed.index(SEEDS.len())];
         check(&apply(seed, &edits))?;
     }

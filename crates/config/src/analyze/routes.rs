@@ -84,6 +84,9 @@ fn destination(
     world: &World<'_>,
     findings: &mut Findings,
 ) {
+    if findings.is_full() {
+        return;
+    }
     let full = host::resolve_short_name(&to.host, &object.meta.namespace, CLUSTER_DOMAIN);
     let Some((_, service)) = world.services.get(&full) else {
         let message = format!("there is no service {full}: calls to it would be answered with 503");

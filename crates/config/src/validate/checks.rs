@@ -1,7 +1,11 @@
 //! Checks that several kinds share: durations, regular expressions, addresses, ports, headers,
 //! `exportTo`, selectors.
 
-use std::{collections::BTreeMap, net::IpAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    time::Duration,
+};
 
 use ipnet::IpNet;
 
@@ -16,6 +20,12 @@ use crate::{
 const MAX_REGEX: usize = 1024;
 /// Most memory of a compiled one, in bytes: a short text can ask for very much.
 const MAX_COMPILED: usize = 2 << 20;
+
+/// Which of `keys` were there before, in their order. Lists are as long as users write them.
+pub(crate) fn repeated<K: Ord>(keys: impl IntoIterator<Item = K>) -> Vec<bool> {
+    let mut seen = BTreeSet::new();
+    keys.into_iter().map(|key| !seen.insert(key)).collect()
+}
 
 /// A duration of at least a millisecond, when given.
 pub(crate) fn at_least_1ms(value: Option<Duration>, path: &Path<'_>, report: &mut Report<'_>) {
@@ -109,6 +119,7 @@ pub(crate) fn status(value: u32, path: &Path<'_>, report: &mut Report<'_>) {
 /// `exportTo`: `*`, `.`, `~` or namespaces, none twice, `*` and `~` alone.
 pub(crate) fn export_to(values: &[String], path: &Path<'_>, report: &mut Report<'_>) {
     let path = path.field("exportTo");
+    let repeated = repeated(values);
     for (index, value) in values.iter().enumerate() {
         let path = path.index(index);
         match value.as_str() {
@@ -120,7 +131,7 @@ pub(crate) fn export_to(values: &[String], path: &Path<'_>, report: &mut Report<
             "*" | "~" => {}
             namespace => names::dns_label(namespace, &path, report),
         }
-        if values[..index].contains(value) {
+        if repeated[index] {
             let message = format!("\"{}\" is there twice", excerpt(value));
             report.error(&path, "duplicate-value", message);
         }

@@ -22,11 +22,12 @@ pub(crate) fn check(
         traffic_policy(policy, &path.field("trafficPolicy"), report);
     }
     let list = path.field("subsets");
+    let repeated = checks::repeated(rule.subsets.iter().map(|subset| &subset.name));
     for (index, subset) in rule.subsets.iter().enumerate() {
         let path = list.index(index);
         names::dns_subdomain(&subset.name, &path.field("name"), report);
         names::labels(&subset.labels, &path.field("labels"), report);
-        if rule.subsets[..index].iter().any(|other| other.name == subset.name) {
+        if repeated[index] {
             let message = format!("the subset \"{}\" is there twice", excerpt(&subset.name));
             report.error(&path.field("name"), "duplicate-subset", message);
         }
@@ -67,7 +68,8 @@ fn traffic_policy(policy: &TrafficPolicy, path: &Path<'_>, report: &mut Report<'
     };
     blocks(&general, path, report);
     let list = path.field("portLevelSettings");
-    let mut seen = Vec::new();
+    let ports = policy.port_level_settings.iter().map(|settings| settings.port);
+    let repeated = checks::repeated(ports.map(|port| port.map(|port| port.number)));
     for (index, port_policy) in policy.port_level_settings.iter().enumerate() {
         let path = list.index(index);
         let number = port_policy.port.map(|port| port.number);
@@ -77,10 +79,9 @@ fn traffic_policy(policy: &TrafficPolicy, path: &Path<'_>, report: &mut Report<'
                 let path = path.field("port");
                 let path = path.field("number");
                 checks::port(Some(number), &path, report);
-                if seen.contains(&number) {
+                if repeated[index] {
                     report.error(&path, "duplicate-port", format!("{number} is there twice"));
                 }
-                seen.push(number);
             }
         }
         let nothing = PortTrafficPolicy { port: port_policy.port, ..PortTrafficPolicy::default() };

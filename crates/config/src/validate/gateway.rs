@@ -1,6 +1,8 @@
 //! Gateway: servers with port, hosts and the TLS settings that their protocol needs.
 
-use super::names;
+use std::collections::BTreeSet;
+
+use super::{checks, names};
 use crate::{
     Protocol,
     networking::{Gateway, Server, ServerTlsMode, ServerTlsSettings, TlsProtocol},
@@ -16,16 +18,16 @@ pub(crate) fn check(gateway: &Gateway, path: &Path<'_>, report: &mut Report<'_>)
         report.error(&list, "missing-field", "at least one server is needed");
     }
     names::labels(&gateway.selector, &path.field("selector"), report);
-    let mut port_names: Vec<&str> = Vec::new();
+    let port_name = |server: &Server| server.port.as_ref().map(|port| port.name.clone());
+    let repeated = checks::repeated(gateway.servers.iter().map(port_name));
     for (index, value) in gateway.servers.iter().enumerate() {
         let path = list.index(index);
         server(value, &path, report);
         let name = value.port.as_ref().map_or("", |port| port.name.as_str());
-        if !name.is_empty() && port_names.contains(&name) {
+        if !name.is_empty() && repeated[index] {
             let message = format!("the port name \"{}\" is there twice", excerpt(name));
             report.error(&path.field("port").field("name"), "duplicate-port", message);
         }
-        port_names.push(name);
     }
     same_hosts(gateway, &list, report);
 }
@@ -188,19 +190,18 @@ fn details(value: &ServerTlsSettings, https: bool, path: &Path<'_>, report: &mut
 
 /// The same host twice on one port of one gateway: the later server would be passed over.
 fn same_hosts(gateway: &Gateway, list: &Path<'_>, report: &mut Report<'_>) {
-    let mut seen: Vec<(u16, &str, &str)> = Vec::new();
+    let mut seen: BTreeSet<(u16, &str, &str)> = BTreeSet::new();
     for (index, value) in gateway.servers.iter().enumerate() {
         let Some(port) = &value.port else { continue };
         let server = list.index(index);
         let hosts = server.field("hosts");
         for (index, host) in value.hosts.iter().enumerate() {
             let entry = (port.number, value.bind.as_str(), host.as_str());
-            if seen.contains(&entry) {
+            if !seen.insert(entry) {
                 let message =
                     format!("port {} has the host \"{}\" already", port.number, excerpt(host));
                 report.error(&hosts.index(index), "duplicate-host", message);
             }
-            seen.push(entry);
         }
     }
 }

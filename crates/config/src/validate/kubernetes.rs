@@ -34,6 +34,8 @@ pub(crate) fn service(service: &Service, path: &Path<'_>, report: &mut Report<'_
 }
 
 fn ports(service: &Service, list: &Path<'_>, report: &mut Report<'_>) {
+    let names = checks::repeated(service.ports.iter().map(|port| &port.name));
+    let numbers = checks::repeated(service.ports.iter().map(|port| (port.port, port.protocol)));
     for (index, port) in service.ports.iter().enumerate() {
         let path = list.index(index);
         checks::port(Some(port.port), &path.field("port"), report);
@@ -55,15 +57,11 @@ fn ports(service: &Service, list: &Path<'_>, report: &mut Report<'_>) {
         } else {
             names::dns_label(&port.name, &path.field("name"), report);
         }
-        let before = &service.ports[..index];
-        if !port.name.is_empty() && before.iter().any(|other| other.name == port.name) {
+        if !port.name.is_empty() && names[index] {
             let message = format!("the port name \"{}\" is there twice", excerpt(&port.name));
             report.error(&path.field("name"), "duplicate-port", message);
         }
-        let same = |other: &&crate::k8s::ServicePort| {
-            other.port == port.port && other.protocol == port.protocol
-        };
-        if before.iter().any(|other| same(&other)) {
+        if numbers[index] {
             let message = format!("the port {} is there twice", port.port);
             report.error(&path.field("port"), "duplicate-port", message);
         }

@@ -57,6 +57,7 @@ fn delegate(vs: &VirtualService, path: &Path<'_>, report: &mut Report<'_>) {
 fn hosts(vs: &VirtualService, path: &Path<'_>, report: &mut Report<'_>) {
     let list = path.field("hosts");
     let only_gateways = !vs.applies_to_mesh();
+    let repeated = checks::repeated(vs.hosts.iter().map(|host| host.to_ascii_lowercase()));
     for (index, name) in vs.hosts.iter().enumerate() {
         let path = list.index(index);
         names::host(name, true, &path, report);
@@ -68,7 +69,7 @@ fn hosts(vs: &VirtualService, path: &Path<'_>, report: &mut Report<'_>) {
             let message = "the wildcard * is not allowed for the gateway mesh";
             report.error_help(&path, "invalid-host", message, "name the hosts or a gateway");
         }
-        if vs.hosts[..index].iter().any(|other| other.eq_ignore_ascii_case(name)) {
+        if repeated[index] {
             let message = format!("the host \"{}\" is there twice", excerpt(name));
             report.error(&path, "duplicate-host", message);
         }

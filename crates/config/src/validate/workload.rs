@@ -43,10 +43,11 @@ pub(crate) fn pod_spec(spec: &PodSpec, path: &Path<'_>, report: &mut Report<'_>)
         let path = path.field("serviceAccountName");
         names::dns_subdomain(&spec.service_account_name, &path, report);
     }
+    let repeated = checks::repeated(spec.containers.iter().map(|container| &container.name));
     for (index, value) in spec.containers.iter().enumerate() {
         let path = list.index(index);
         container(value, &path, report);
-        if spec.containers[..index].iter().any(|other| other.name == value.name) {
+        if repeated[index] {
             let message = format!("the container \"{}\" is there twice", excerpt(&value.name));
             report.error(&path.field("name"), "duplicate-container", message);
         }
@@ -61,14 +62,14 @@ fn container(value: &Container, path: &Path<'_>, report: &mut Report<'_>) {
         names::dns_label(&value.name, &name, report);
     }
     let list = path.field("ports");
+    let repeated = checks::repeated(value.ports.iter().map(|port| &port.name));
     for (index, port) in value.ports.iter().enumerate() {
         let path = list.index(index);
         checks::port(Some(port.container_port), &path.field("containerPort"), report);
         if !port.name.is_empty() {
             names::port_name(&port.name, &path.field("name"), report);
         }
-        let before = &value.ports[..index];
-        if !port.name.is_empty() && before.iter().any(|other| other.name == port.name) {
+        if !port.name.is_empty() && repeated[index] {
             let message = format!("the port name \"{}\" is there twice", excerpt(&port.name));
             report.error(&path.field("name"), "duplicate-port", message);
         }

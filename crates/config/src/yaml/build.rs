@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use serde_saphyr::granit_parser::{Event, Parser, ScalarStyle, ScanError, Span, Tag, options};
 
 use super::{Entry, Node, Position, Value, excerpt, scalar};
-use crate::report::Problem;
+use crate::report::{MAX_PROBLEMS, Problem};
 
 /// Longest text that is read, in bytes. Kubernetes stores no object above 1.5 MiB.
 const MAX_BYTES: usize = 8 << 20;
@@ -118,6 +118,9 @@ impl Builder {
         message: String,
         help: Option<&str>,
     ) {
+        if self.loaded.problems.len() >= MAX_PROBLEMS {
+            return;
+        }
         let help = help.map(str::to_owned);
         self.loaded.problems.push(Problem::error(position, code, None, message).with_help(help));
     }

@@ -11,7 +11,7 @@ use serde::{
 
 use super::{Entry, Node, Path, Value, excerpt, nearest};
 use crate::{
-    report::Problem,
+    report::{MAX_PROBLEMS, Problem},
     value::{ACCEPTED, UNSUPPORTED},
 };
 
@@ -122,7 +122,14 @@ impl<'a> De<'a> {
         })
     }
 
+    fn is_full(&self) -> bool {
+        self.sink.borrow().len() >= MAX_PROBLEMS
+    }
+
     fn note_unknown(&self, entry: &Entry, fields: &'static [&'static str]) {
+        if self.is_full() {
+            return;
+        }
         let field = self.path.field(&entry.key).to_string();
         let help = nearest(&entry.key, fields.iter().copied())
             .map(|name| format!("did you mean \"{name}\"?"));
@@ -136,6 +143,9 @@ impl<'a> De<'a> {
     }
 
     fn note_unsupported(&self) {
+        if self.is_full() {
+            return;
+        }
         let problem = Problem::warning(
             self.node.position,
             "unsupported-field",

@@ -95,6 +95,26 @@ impl Node {
         }
     }
 
+    /// The same for a path as it is displayed.
+    pub(crate) fn position_of_text(&self, path: &str) -> Position {
+        let mut place = self.position;
+        let mut node = self;
+        for step in path.split(['.', '[']).filter(|step| !step.is_empty()) {
+            let step = step.trim_end_matches(']').trim_matches('"');
+            let next = match &node.value {
+                Value::List(items) => step.parse::<usize>().ok().and_then(|i| items.get(i)),
+                _ => node.get(step),
+            };
+            let Some(next) = next else { break };
+            place = match node.entry(step) {
+                Some(entry) if !next.is_scalar() => entry.key_position,
+                _ => next.position,
+            };
+            node = next;
+        }
+        place
+    }
+
     fn is_scalar(&self) -> bool {
         !matches!(self.value, Value::List(_) | Value::Map(_))
     }

@@ -54,6 +54,21 @@ fn positions_count_from_one() {
 }
 
 #[test]
+fn a_displayed_path_finds_the_same_place() {
+    let loaded = load("a:\n  x-y:\n  - b: 1\n    c: {d: 2}\n");
+    let root = &loaded.documents[0];
+    let a = Path::Root.field("a");
+    let list = a.field("x-y");
+    let item = list.index(0);
+    let (b, c) = (item.field("b"), item.field("c"));
+    let d = c.field("d");
+    for path in [a, list, item, b, c, d, d.field("none"), item.field("none")] {
+        let text = path.to_string();
+        assert_eq!(root.position_of_text(&text), root.position_of(&path), "{text}");
+    }
+}
+
+#[test]
 fn what_is_ambiguous_or_dangerous_is_refused() {
     let cases = [
         ("a: 010", "f:1:4: error: 010 is ambiguous"),
