@@ -26,6 +26,8 @@ mod secret;
 mod tls;
 
 pub mod session;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 
 pub use access_log::*;
 pub use address::*;
