@@ -32,6 +32,10 @@ use crate::metrics::{Metrics, short_name};
 /// Responses that may wait for a slow proxy before its task waits too.
 const QUEUE: usize = 16;
 
+/// Names that one proxy may subscribe to of one type: far more than any mesh has, and a bound for
+/// what a hostile proxy can make the control plane remember.
+const MAX_NAMES: usize = 100_000;
+
 /// What all connections share.
 #[derive(Clone, Debug)]
 pub(crate) struct Discovery {
@@ -217,6 +221,10 @@ impl Connection {
         let (verdict, responses) = session
             .on_request(request, Instant::now())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
+        if session.largest_subscription() > MAX_NAMES {
+            let text = format!("more than {MAX_NAMES} names of one type are subscribed to");
+            return Err(Status::resource_exhausted(text));
+        }
         if let (Some(verdict), Some(proxy)) = (verdict, &self.proxy) {
             proxy.note(&verdict);
         }

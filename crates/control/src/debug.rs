@@ -155,3 +155,6 @@ async fn ndsz(
     let kind = xds::ResourceType::NameTable;
     find(&pages, &which).map(|entry| Json(config_dump::resources(&entry, kind)))
 }
+
+#[cfg(test)]
+mod tests;

@@ -391,3 +391,78 @@ fn clusters_that_never_come_up_do_not_hold_up_routes_for_ever() {
     scene.wire.extend(responses);
     assert_eq!(listeners(&scene), 1);
 }
+
+/// A client of the other variant, which accepts everything.
+struct SotwPeer {
+    session: Session,
+    now: Instant,
+    /// The newest of each type.
+    newest: BTreeMap<String, DiscoveryResponse>,
+}
+
+impl SotwPeer {
+    fn ask(&mut self, kind: ResourceType, names: &[String]) -> Vec<Response> {
+        let url = kind.type_url();
+        let newest = self.newest.get(url).cloned().unwrap_or_default();
+        let request = Request::Sotw(DiscoveryRequest {
+            type_url: url.to_owned(),
+            resource_names: names.to_vec(),
+            response_nonce: newest.nonce,
+            version_info: newest.version_info,
+            ..DiscoveryRequest::default()
+        });
+        self.session.on_request(request, self.now).unwrap().1
+    }
+
+    fn names_of_clusters(&self) -> BTreeSet<String> {
+        let newest = &self.newest[Cluster.type_url()];
+        let each = newest.resources.iter().map(|any| xds::decode(any).unwrap().resource);
+        each.map(|resource| resource.name().to_owned()).collect()
+    }
+
+    /// Takes responses one by one, and answers each.
+    fn converse(&mut self, responses: Vec<Response>, mut seen: impl FnMut(&Self, &str)) {
+        let mut queue: std::collections::VecDeque<Response> = responses.into();
+        while let Some(response) = queue.pop_front() {
+            let Response::Sotw(response) = response else { panic!("the wrong variant") };
+            let url = response.type_url.clone();
+            self.newest.insert(url.clone(), response);
+            seen(self, &url);
+            let kind = ResourceType::from_type_url(&url).unwrap();
+            let subscribed = self.session.server().subscription(&url).unwrap().names().clone();
+            let names: Vec<String> = subscribed.into_iter().collect();
+            queue.extend(self.ask(kind, &names));
+        }
+    }
+}
+
+#[test]
+fn the_state_of_the_world_keeps_old_clusters_until_routes_are_accepted() {
+    let now = Instant::now();
+    let first = everything().snapshot(0, now);
+    let endpoints: Vec<String> = first.clusters(&proxy()).1.into_iter().collect();
+    let session = Session::new(Protocol::Sotw, proxy(), first, now);
+    let mut peer = SotwPeer { session, now, newest: BTreeMap::new() };
+    for (kind, names) in [
+        (Cluster, vec![]),
+        (LoadAssignment, endpoints),
+        (Listener, vec![]),
+        (RouteConfiguration, vec!["80".to_owned()]),
+    ] {
+        let responses = peer.ask(kind, &names);
+        peer.converse(responses, |_, _| {});
+    }
+    let v1 = "outbound|80|v1|a.shop.svc.cluster.local";
+    assert!(peer.names_of_clusters().contains(v1));
+    assert_eq!(peer.session.phase, Phase::Settled);
+    let without = Edit { subsets: false, ..everything() }.snapshot(1, now);
+    let responses = peer.session.on_snapshot(without, now);
+    let mut routes_seen = false;
+    peer.converse(responses, |peer, url| {
+        routes_seen |= url == RouteConfiguration.type_url();
+        assert!(routes_seen || peer.names_of_clusters().contains(v1), "gone before the routes");
+    });
+    assert!(routes_seen);
+    assert!(!peer.names_of_clusters().contains(v1), "never gone");
+    assert_eq!(peer.session.phase, Phase::Settled);
+}
