@@ -1,0 +1,103 @@
+//! A stock Envoy takes what is sent to it: its own validation, without a network.
+
+use std::process::Command;
+
+use serde_json::{Value, json};
+use xds::{NetworkFilterConfig, RouteSpecifier};
+
+use crate::mesh::{INGRESS, Mesh, Pod, proxy};
+
+const BOOKINFO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bookinfo");
+
+fn value(resource: &xds::Resource) -> Value {
+    let mut value = xds::to_json(&xds::encode(resource)).expect("JSON");
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("@type");
+    }
+    value
+}
+
+/// Where Envoy would ask for secrets and resources; nobody asks while it validates.
+fn grpc_cluster(name: &str) -> Value {
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "1s",
+        "typed_extension_protocol_options": {
+            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
+                "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
+                "explicit_http_config": {"http2_protocol_options": {}}
+            }
+        },
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint":
+            {"address": {"pipe": {"path": "/nowhere.sock"}}}}]}]}
+    })
+}
+
+/// All resources of a proxy as a bootstrap, with its routes inside of its listeners.
+fn bootstrap(mesh: &Mesh, pod: &Pod, mark: Option<u32>) -> Value {
+    let kind = if pod.labels.contains_key("istio") { "router" } else { "sidecar" };
+    let mut proxy = proxy(pod, kind, &[]);
+    proxy.socket_mark = mark;
+    let mut clusters: Vec<Value> = Vec::new();
+    for cluster in mesh.push.clusters(&proxy) {
+        clusters.push(value(&xds::Resource::Cluster(Box::new(cluster))));
+    }
+    clusters.extend(["xds-grpc", "sds-grpc"].map(grpc_cluster));
+    let mut listeners: Vec<Value> = Vec::new();
+    for mut listener in mesh.push.listeners(&proxy) {
+        let chains = listener.filter_chains.iter_mut();
+        let chains = chains.chain(listener.default_filter_chain.as_deref_mut());
+        for filter in chains.flat_map(|chain| &mut chain.filters) {
+            if let NetworkFilterConfig::HttpConnectionManager(manager) = &mut filter.config
+                && let RouteSpecifier::Rds(name) = &manager.route_specifier
+            {
+                let routes = mesh.push.route_configuration(&proxy, name).expect(name);
+                manager.route_specifier = RouteSpecifier::Inline(Box::new(routes));
+            }
+        }
+        listeners.push(value(&xds::Resource::Listener(Box::new(listener))));
+    }
+    json!({
+        "node": {"id": proxy.id, "cluster": "test"},
+        "dynamic_resources": {"ads_config": {"api_type": "GRPC", "transport_api_version": "V3",
+            "grpc_services": [{"envoy_grpc": {"cluster_name": "xds-grpc"}}]}},
+        "static_resources": {"clusters": clusters, "listeners": listeners}
+    })
+}
+
+fn validate(envoy: &std::path::Path, mesh: &Mesh, mark: Option<u32>) {
+    for pod in mesh.pods.values().filter(|pod| pod.in_mesh) {
+        let text = serde_json::to_string(&bootstrap(mesh, pod, mark)).expect("JSON");
+        let file = std::env::temp_dir().join(format!(
+            "mizzen-pilot-{}-{}.json",
+            std::process::id(),
+            pod.name
+        ));
+        std::fs::write(&file, &text).expect("a file");
+        let output = Command::new(envoy)
+            .args(["--mode", "validate", "--log-level", "warning", "-c"])
+            .arg(&file)
+            .output()
+            .expect("Envoy");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let _gone = std::fs::remove_file(&file);
+        assert!(output.status.success(), "{}: {said}\n{text}", pod.name);
+    }
+}
+
+#[test]
+fn stock_envoy_takes_the_example() {
+    let Some(envoy) = testkit::peers::envoy() else { return testkit::skip("no stock Envoy") };
+    validate(&envoy, &Mesh::dir(BOOKINFO), None);
+    validate(&envoy, &Mesh::dir(BOOKINFO), Some(1337));
+}
+
+#[test]
+fn stock_envoy_takes_one_of_everything() {
+    let Some(envoy) = testkit::peers::envoy() else { return testkit::skip("no stock Envoy") };
+    let mesh = Mesh::new(&(EVERYTHING.to_owned() + "---" + INGRESS));
+    validate(&envoy, &mesh, None);
+}
+
+const EVERYTHING: &str = include_str!("everything.yaml");
