@@ -3,6 +3,7 @@
 //! way. The ideas are those of `istioctl analyze`.
 
 mod gateways;
+mod mtls;
 mod policies;
 mod routes;
 mod services;
@@ -30,6 +31,7 @@ pub fn analyze<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Di
             Spec::VirtualService(vs) => routes::check(object, vs, &world, &mut findings),
             Spec::DestinationRule(rule) => {
                 services::destination_rule(object, rule, &world, &mut findings);
+                mtls::check(object, rule, &world, &mut findings);
             }
             Spec::Gateway(gateway) => gateways::check(object, gateway, &world, &mut findings),
             Spec::Service(service) => services::service(object, service, &world, &mut findings),

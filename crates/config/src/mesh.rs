@@ -76,8 +76,6 @@ pub struct MeshConfig {
     /// Not used.
     pub enable_tracing: Option<Unsupported>,
     /// Not used.
-    pub access_log_service: Option<Unsupported>,
-    /// Not used.
     pub enable_envoy_access_log_service: Option<Unsupported>,
     /// Not used.
     pub disable_envoy_listener_log: Option<Unsupported>,
@@ -157,7 +155,6 @@ impl Default for MeshConfig {
             ingress_selector: Accepted,
             ingress_controller_mode: Accepted,
             enable_tracing: None,
-            access_log_service: None,
             enable_envoy_access_log_service: None,
             disable_envoy_listener_log: None,
             extension_providers: None,
@@ -337,7 +334,6 @@ pub struct ProxyConfig {
     /// Not used.
     pub file_flush_interval: Option<Unsupported>,
     /// Not used.
-    #[serde(rename = "fileFlushMinSizeKB")]
     pub file_flush_min_size_kb: Option<Unsupported>,
     /// Not used.
     pub stats_compression: Option<Unsupported>,
@@ -351,4 +347,22 @@ pub struct ProxyConfig {
     pub envoy_metrics_service: Option<Unsupported>,
     /// Not used.
     pub extra_stat_tags: Option<Unsupported>,
+    /// Not used.
+    pub discovery_refresh_delay: Option<Unsupported>,
+    /// Not used.
+    pub zipkin_address: Option<Unsupported>,
+    /// Not used.
+    pub statsd_udp_address: Option<Unsupported>,
+    /// Not used.
+    pub envoy_metrics_service_address: Option<Unsupported>,
+    /// Not used.
+    pub availability_zone: Option<Unsupported>,
+    /// Not used.
+    pub custom_config_file: Option<Unsupported>,
+    /// Not used.
+    pub proxy_bootstrap_template_path: Option<Unsupported>,
+    /// Not used.
+    pub sds: Option<Unsupported>,
+    /// Not used.
+    pub mesh_id: Option<Unsupported>,
 }

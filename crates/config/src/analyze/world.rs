@@ -10,6 +10,7 @@ use crate::{
     host::{self, CLUSTER_DOMAIN},
     k8s::PodSpec,
     label,
+    security::MutualTlsMode,
 };
 
 /// A Deployment's template or a pod.
@@ -35,6 +36,8 @@ pub(super) struct World<'a> {
     pub(super) workloads: Vec<Workload<'a>>,
     pub(super) namespaces: BTreeSet<&'a str>,
     pub(super) accounts: BTreeSet<(&'a str, &'a str)>,
+    /// The modes of PeerAuthentications without selector, by namespace.
+    pub(super) peer_modes: BTreeMap<&'a str, MutualTlsMode>,
     pub(super) secrets: BTreeSet<(&'a str, &'a str)>,
 }
 
@@ -81,6 +84,9 @@ impl<'a> World<'a> {
             }
             Spec::ServiceAccount(_) => {
                 self.accounts.insert(id);
+            }
+            Spec::PeerAuthentication(pa) if pa.selector.is_none() => {
+                self.peer_modes.entry(id.0).or_insert(pa.mtls.mode);
             }
             Spec::Secret(_) => {
                 self.secrets.insert(id);

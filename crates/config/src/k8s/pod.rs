@@ -50,6 +50,12 @@ pub struct PodStatus {
     pub reason: Accepted,
     /// Not used.
     pub observed_generation: Accepted,
+    /// Not used.
+    pub nominated_node_name: Accepted,
+    /// Not used.
+    pub resize: Accepted,
+    /// Not used.
+    pub resource_claim_statuses: Accepted,
 }
 
 impl PodStatus {
@@ -167,6 +173,8 @@ pub struct PodSpec {
     /// Not used.
     pub resource_claims: Option<Unsupported>,
     /// Not used.
+    pub hostname_override: Option<Unsupported>,
+    /// Not used.
     #[serde(rename = "setHostnameAsFQDN")]
     pub set_hostname_as_fqdn: Option<Unsupported>,
 }
@@ -221,6 +229,8 @@ pub struct Container {
     pub security_context: Option<Unsupported>,
     /// Not used.
     pub restart_policy: Option<Unsupported>,
+    /// Not used.
+    pub restart_policy_rules: Option<Unsupported>,
     /// Not used.
     pub stdin: Accepted,
     /// Not used.

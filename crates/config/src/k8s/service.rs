@@ -36,8 +36,8 @@ pub struct Service {
     pub internal_traffic_policy: Accepted,
     /// Read and not used: of no effect on one machine.
     pub external_traffic_policy: Accepted,
-    /// Read and not used: not used by Istio.
-    pub session_affinity: Option<Unsupported>,
+    /// `None` or `ClientIP`, which has no effect: Istio does not use it.
+    pub session_affinity: String,
     /// Read and not used: not used by Istio.
     pub session_affinity_config: Option<Unsupported>,
     /// Read and not used: not used.

@@ -7,7 +7,7 @@ use serde::Deserialize;
 use super::{load_balancer::LoadBalancerSettings, virtual_service::PortSelector};
 use crate::{
     label::WorkloadSelector,
-    value::{Percent, duration},
+    value::{Percentage, duration},
 };
 
 /// `networking.istio.io` DestinationRule.
@@ -272,7 +272,7 @@ pub enum ProxyProtocolVersion {
 #[serde(rename_all = "camelCase", default)]
 pub struct RetryBudget {
     /// Absent: 20 %.
-    pub percent: Option<Percent>,
+    pub percent: Option<Percentage>,
     /// Retries always allowed; absent: 3.
     pub min_retry_concurrency: Option<u32>,
     /// Absent: 0.

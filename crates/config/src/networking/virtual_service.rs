@@ -82,6 +82,7 @@ pub struct HttpRoute {
     /// Shadow destinations.
     pub mirrors: Vec<HttpMirrorPolicy>,
     /// Deprecated whole percent for `mirror`.
+    #[serde(alias = "mirror_percent")]
     pub mirror_percent: Option<u32>,
     /// Share of requests for `mirror`; absent: all.
     pub mirror_percentage: Option<Percent>,

@@ -20,6 +20,11 @@ pub(crate) fn service(service: &Service, path: &Path<'_>, report: &mut Report<'_
     ports(service, &list, report);
     names::labels(&service.selector, &path.field("selector"), report);
     cluster_ip(service, path, report);
+    if !matches!(service.session_affinity.as_str(), "" | "None") {
+        let message = "has no effect: proxies balance by themselves";
+        let help = "use consistentHash in a DestinationRule";
+        report.warning_help(&path.field("sessionAffinity"), "unsupported-field", message, help);
+    }
     let name = path.field("externalName");
     match (external, service.external_name.as_str()) {
         (true, "") => report.error(&name, "missing-field", "type ExternalName needs it"),

@@ -167,14 +167,6 @@ impl Builder {
         }
         let as_text = tag.is_some_and(|tag| tag.core_suffix() == Some("str"));
         let value = if style == ScalarStyle::Plain && !as_text {
-            if scalar::is_ambiguous(text) {
-                let message = format!(
-                    "{} is ambiguous: YAML 1.1 (kubectl) may read it as octal, YAML 1.2 as decimal",
-                    excerpt(text)
-                );
-                let help = "quote it if it is text, else write the number without zeros";
-                self.problem(at, "ambiguous-number", message, Some(help));
-            }
             scalar::resolve(text)
         } else {
             Value::String(text.to_owned())

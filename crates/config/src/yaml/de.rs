@@ -112,7 +112,23 @@ impl<'a> De<'a> {
         Error::new(format!("expected {what}, found {}", self.node.describe()), help).at(self)
     }
 
+    /// A number with a leading zero is refused where it is used: readers of YAML disagree on it.
+    fn unambiguous(&self) -> Result<(), Error> {
+        match &self.node.value {
+            Value::Number { text, .. } if super::scalar::is_ambiguous(text) => {
+                let message = format!(
+                    "{} is ambiguous: YAML 1.1 (kubectl) may read it as octal, YAML 1.2 as decimal",
+                    excerpt(text)
+                );
+                let help = "write the number without zeros, or quote it if it is text";
+                Err(Error::new(message, Some(help.to_owned())).at(self))
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn integer<T: TryFrom<i128>>(&self, least: i128, most: i128) -> Result<T, Error> {
+        self.unambiguous()?;
         let Value::Number { int: Some(int), .. } = &self.node.value else {
             return Err(self.expected("a whole number"));
         };
@@ -142,8 +158,14 @@ impl<'a> De<'a> {
         self.sink.borrow_mut().push(problem.with_help(help));
     }
 
+    /// Empty collections are what tools write for fields that nobody set.
     fn note_unsupported(&self) {
-        if self.is_full() {
+        let is_empty = match &self.node.value {
+            Value::List(items) => items.is_empty(),
+            Value::Map(entries) => entries.is_empty(),
+            _ => false,
+        };
+        if is_empty || self.is_full() {
             return;
         }
         let problem = Problem::warning(
@@ -191,6 +213,7 @@ impl<'de> de::Deserializer<'de> for De<'_> {
     type Error = Error;
 
     fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.unambiguous()?;
         let value = match &self.node.value {
             Value::Null => visitor.visit_unit(),
             Value::Bool(value) => visitor.visit_bool(*value),
@@ -229,6 +252,7 @@ impl<'de> de::Deserializer<'de> for De<'_> {
     }
 
     fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        self.unambiguous()?;
         match &self.node.value {
             Value::Number { float, .. } => {
                 visitor.visit_f64(*float).map_err(|error: Error| error.at(&self))

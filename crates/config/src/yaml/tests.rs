@@ -71,7 +71,6 @@ fn a_displayed_path_finds_the_same_place() {
 #[test]
 fn what_is_ambiguous_or_dangerous_is_refused() {
     let cases = [
-        ("a: 010", "f:1:4: error: 010 is ambiguous"),
         ("a: 1\nb: 2\na: 3", "f:3:1: error: the key \"a\" is already on line 1"),
         ("a: !foo x", "f:1:4: error: the tag !foo is not supported"),
         ("a: &x {b: *x}", "f:1:11: error: the alias refers to a value that it is itself a part of"),
