@@ -6,6 +6,7 @@
 
 mod agent;
 mod bookinfo;
+mod control;
 mod exit;
 mod internal;
 mod logs;
@@ -36,6 +37,8 @@ enum Command {
     /// Show what a workload's proxy has: listeners, routes, clusters, endpoints, secrets
     #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::Args),
+    /// The control plane: configuration for proxies, certificates for workloads
+    Control(control::Args),
     /// The proxy's companion: certificates, configuration, DNS, traffic capture; runs the proxy
     Agent(agent::Args),
     /// The parts of the Bookinfo example
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::ProxyConfig(args) => proxy_config::run(&args),
+        Command::Control(args) => control::run(args),
         Command::Agent(args) => agent::run(args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Internal(command) => internal::run(&command),

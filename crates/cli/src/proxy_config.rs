@@ -135,7 +135,7 @@ fn print(view: &View, output: Output) -> anyhow::Result<()> {
 fn table(view: &View) -> String {
     let mut table = Table::new();
     table
-        .load_preset(presets::NOTHING)
+        .load_style(presets::NOTHING)
         .set_content_arrangement(ContentArrangement::Disabled)
         .set_header(view.columns.iter().copied());
     for row in &view.rows {

@@ -116,11 +116,12 @@ impl Plan {
             match &object.spec {
                 Spec::Deployment(deployment) => {
                     let labels = namespaces.get(namespace.as_str()).copied();
+                    let role = role(&deployment.template, labels);
                     let wanted = Wanted {
                         replicas: deployment.replica_count(),
-                        role: role(&deployment.template, labels),
+                        role,
                         proxy: proxy(&deployment.template),
-                        template: deployment.template.clone(),
+                        template: injected(&deployment.template, role, &name),
                         ambiguous: false,
                         namespace: namespace.clone(),
                         name: name.clone(),
@@ -178,6 +179,29 @@ fn role(template: &PodTemplate, namespace: Option<&BTreeMap<String, String>>) ->
     if injected { Role::Injected } else { Role::Plain }
 }
 
+/// The template with the labels that Istio's injector sets on a pod that gets a proxy.
+fn injected(template: &PodTemplate, role: Role, deployment: &str) -> PodTemplate {
+    let mut template = template.clone();
+    if role == Role::Plain {
+        return template;
+    }
+    let labels = &mut template.metadata.labels;
+    let first_of = |labels: &BTreeMap<String, String>, keys: &[&str], default: &str| {
+        let found = keys.iter().find_map(|key| labels.get(*key));
+        found.map_or_else(|| default.to_owned(), Clone::clone)
+    };
+    let name = first_of(labels, &["app.kubernetes.io/name", "app"], deployment);
+    let revision = first_of(labels, &["app.kubernetes.io/version", "version"], "latest");
+    for (key, value) in [
+        ("security.istio.io/tlsMode", "istio".to_owned()),
+        ("service.istio.io/canonical-name", name),
+        ("service.istio.io/canonical-revision", revision),
+    ] {
+        labels.entry(key.to_owned()).or_insert(value);
+    }
+    template
+}
+
 fn proxy(template: &PodTemplate) -> ProxyKind {
     match template.metadata.annotations.get(PROXY_TYPE).map(String::as_str) {
         Some("envoy") => ProxyKind::Envoy,
@@ -188,6 +212,16 @@ fn proxy(template: &PodTemplate) -> ProxyKind {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_with_a_proxy_says_that_it_takes_mutual_tls() {
+        let template = template(&[("app", "reviews"), ("version", "v2")], &[]);
+        let labels = injected(&template, Role::Injected, "reviews-v2").metadata.labels;
+        assert_eq!(labels["security.istio.io/tlsMode"], "istio");
+        assert_eq!(labels["service.istio.io/canonical-name"], "reviews");
+        assert_eq!(labels["service.istio.io/canonical-revision"], "v2");
+        assert_eq!(injected(&template, Role::Plain, "x"), template);
+    }
 
     fn map(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
         pairs.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect()

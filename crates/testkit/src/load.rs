@@ -5,7 +5,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -103,6 +103,7 @@ async fn connect(address: SocketAddr) -> anyhow::Result<SendRequest<Empty<Bytes>
 #[derive(Debug)]
 pub struct Load {
     stop: Arc<AtomicBool>,
+    sent: Arc<AtomicUsize>,
     workers: JoinSet<Tally>,
 }
 
@@ -118,10 +119,11 @@ impl Load {
         classify: fn(&Answer) -> String,
     ) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let sent = Arc::new(AtomicUsize::new(0));
         let mut workers = JoinSet::new();
         let period = Duration::from_secs(1) * connections / rate.max(1);
         for index in 0..connections {
-            let stop = Arc::clone(&stop);
+            let (stop, sent) = (Arc::clone(&stop), Arc::clone(&sent));
             let first = Instant::now() + period * index / connections.max(1);
             workers.spawn(async move {
                 let mut ticks = tokio::time::interval_at(first, period);
@@ -130,6 +132,7 @@ impl Load {
                 while !stop.load(Ordering::Relaxed) {
                     ticks.tick().await;
                     tally.sent += 1;
+                    sent.fetch_add(1, Ordering::Relaxed);
                     tally.add(match exchange(&mut connection, address, path).await {
                         Ok(answer) => classify(&answer),
                         Err(error) => format!("lost: {error:#}"),
@@ -138,7 +141,13 @@ impl Load {
                 tally
             });
         }
-        Self { stop, workers }
+        Self { stop, sent, workers }
+    }
+
+    /// How many requests were sent so far.
+    #[must_use]
+    pub fn sent(&self) -> usize {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Stops, waits for the requests that are under way, and sums up.

@@ -208,7 +208,7 @@ fn pid(child: &Child) -> Pid {
 fn all_ready(status: &Value) -> bool {
     let workloads = status["workloads"].as_array();
     workloads.is_some_and(|list| {
-        !list.is_empty() && list.iter().all(|one| one["status"].as_str() == Some("Running"))
+        !list.is_empty() && list.iter().all(|one| one["ready"] == Value::Bool(true))
     })
 }
 
