@@ -3,7 +3,6 @@
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
 
-use futures_util::TryStreamExt as _;
 use rtnetlink::packet_route::link::{InfoData, InfoKind, InfoVeth};
 use rtnetlink::{Handle, LinkBridge, LinkMessageBuilder, LinkUnspec, LinkVeth};
 
@@ -51,7 +50,7 @@ impl Bridge {
         handle.link().add(bridge).execute().await.map_err(NetworkError::at(
             "cannot make the bridge mizzen0 (is the kernel module bridge there?)",
         ))?;
-        let index = index_of(&handle, address::BRIDGE).await?;
+        let index = index_of(address::BRIDGE)?;
         handle
             .address()
             .add(index, address::CONTROL_PLANE.into(), address::PREFIX)
@@ -81,13 +80,6 @@ impl Bridge {
             .await
             .map_err(NetworkError::at("cannot link the replica to the bridge"))
     }
-
-    /// Removes a replica's link now rather than when the kernel gets to its namespace.
-    pub(crate) async fn detach(&self, number: u16) {
-        if let Ok(index) = index_of(&self.handle, &address::host_interface(number)).await {
-            let _ = self.handle.link().del(index).execute().await;
-        }
-    }
 }
 
 /// Sets a link up.
@@ -100,12 +92,8 @@ pub(crate) async fn up(handle: &Handle, index: u32) -> Result<(), NetworkError> 
         .map_err(NetworkError::at("cannot set a link up"))
 }
 
-/// The index of a link in the namespace of `handle`.
-pub(crate) async fn index_of(handle: &Handle, name: &str) -> Result<u32, NetworkError> {
-    let what = format!("cannot find the link {name}");
-    let link = handle.link().get().match_name(name.to_owned()).execute().try_next().await;
-    match link.map_err(NetworkError::at(what.clone()))? {
-        Some(link) => Ok(link.header.index),
-        None => Err(NetworkError { what, source: "it is not there".into() }),
-    }
+/// The index of a link in this thread's network namespace.
+pub(crate) fn index_of(name: &str) -> Result<u32, NetworkError> {
+    nix::net::if_::if_nametoindex(name)
+        .map_err(NetworkError::at(format!("cannot find the link {name}")))
 }

@@ -26,6 +26,8 @@ pub(crate) struct Files {
     texts: BTreeMap<String, String>,
     catalog: Catalog,
     default_gateway: Option<String>,
+    /// The default gateway's objects, apart: what the user writes himself never clashes with them.
+    defaults: Catalog,
 }
 
 /// What reading the directory again brought to light.
@@ -47,6 +49,7 @@ impl Files {
             texts: BTreeMap::new(),
             catalog: Catalog::default(),
             default_gateway: None,
+            defaults: Catalog::default(),
         }
     }
 
@@ -98,15 +101,10 @@ impl Files {
 
     /// Adds, changes or removes the default ingress gateway as the user's objects need it.
     fn settle_default_gateway(&mut self) {
-        let without: Vec<_> = self
-            .catalog
-            .objects()
-            .filter(|object| &*object.origin.file != DEFAULT_GATEWAY)
-            .cloned()
-            .collect();
-        let text = gateway::default_objects(&without);
+        let objects: Vec<_> = self.catalog.objects().cloned().collect();
+        let text = gateway::default_objects(&objects);
         if text != self.default_gateway {
-            self.catalog.update([(DEFAULT_GATEWAY.to_owned(), text.clone())]);
+            self.defaults.update([(DEFAULT_GATEWAY.to_owned(), text.clone())]);
             self.default_gateway = text;
         }
     }
@@ -123,7 +121,7 @@ impl Files {
 
     /// What shall run.
     pub(crate) fn plan(&self) -> Plan {
-        let objects: Vec<_> = self.catalog.objects().collect();
+        let objects: Vec<_> = self.catalog.objects().chain(self.defaults.objects()).collect();
         Plan::of(objects.iter().copied())
     }
 }

@@ -3,7 +3,7 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::symlink;
+use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
@@ -36,10 +36,41 @@ pub(crate) fn bind(source: &Path, target: &Path) -> io::Result<()> {
     Ok(mount(Some(source), target, NONE, MsFlags::MS_BIND | MsFlags::MS_REC, NONE)?)
 }
 
-/// Covers a directory with an empty one. Who is in it already, or below it, still sees the old.
-pub(crate) fn hide(directory: &Path) -> io::Result<()> {
+/// Covers the state directory with an empty one, in which only the replica's own directory, where
+/// this thread is, appears again. Then goes there by a way that the proxy's user may walk too: a
+/// stock Envoy insists on the full paths of its files.
+pub(crate) fn hide_all_but_here(state: &Path, here: &Path) -> io::Result<()> {
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    Ok(mount(Some("tmpfs"), directory, Some("tmpfs"), flags, Some("mode=755,size=64k"))?)
+    mount(Some("tmpfs"), state, Some("tmpfs"), flags, Some("mode=755,size=64k"))?;
+    let place = match open_to_all(state) {
+        true => None,
+        false => EMPTY.iter().map(Path::new).find(|place| is_empty(place) && open_to_all(place)),
+    };
+    let place = match place {
+        Some(place) => place,
+        None => {
+            fs::create_dir_all(here)?;
+            here
+        }
+    };
+    // "." is still the real one, under the cover.
+    bind(Path::new("."), place)?;
+    std::env::set_current_dir(place)
+}
+
+/// Directories of a Linux system that are often empty, where something may be bound unnoticed.
+const EMPTY: [&str; 7] =
+    ["/media", "/srv", "/mnt", "/opt", "/var/opt", "/var/local", "/usr/local/games"];
+
+fn is_empty(directory: &Path) -> bool {
+    fs::read_dir(directory).is_ok_and(|mut entries| entries.next().is_none())
+}
+
+/// Whether every user may enter a directory.
+fn open_to_all(directory: &Path) -> bool {
+    directory.ancestors().all(|directory| {
+        fs::metadata(directory).is_ok_and(|metadata| metadata.permissions().mode() & 0o001 != 0)
+    })
 }
 
 /// Mounts a copy of `/etc` over it that is made of binds and links, plus an empty file `extra`.

@@ -30,7 +30,7 @@ pub(crate) async fn configure(bridge: &Bridge, number: u16) -> Result<(), Networ
         rtnetlink::new_connection().map_err(NetworkError::at("cannot open netlink"))?;
     let connection = tokio::spawn(connection);
     up(&handle, LOOPBACK).await?;
-    let eth0 = index_of(&handle, REPLICA_INTERFACE).await?;
+    let eth0 = index_of(REPLICA_INTERFACE)?;
     handle
         .address()
         .add(eth0, address::of_replica(number).into(), address::PREFIX)

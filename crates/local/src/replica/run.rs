@@ -89,13 +89,12 @@ fn live(world: &World, replica: &Replica) -> Result<(), String> {
     runtime.block_on(async {
         netns::configure(&world.bridge, replica.number).await.map_err(|error| error.to_string())?;
         run(world, replica, &logs).await;
-        world.bridge.detach(replica.number).await;
         Ok(())
     })
 }
 
 /// Opens the logs, goes to the replica's directory, puts name resolution in place and hides the
-/// state directory. From here on paths below it only work relative to the present directory.
+/// state directory. From here on the replica's own files are in the present directory.
 fn set_up_files(world: &World, replica: &Replica) -> io::Result<Logs> {
     let state = &world.options.state;
     let open = |path| OpenOptions::new().create(true).append(true).open(path);
@@ -113,7 +112,7 @@ fn set_up_files(world: &World, replica: &Replica) -> io::Result<Logs> {
     if let (ProxyKind::Envoy, Some(envoy)) = (replica.proxy, &world.envoy) {
         mounts::bind(envoy, &directory.join("envoy"))?;
     }
-    mounts::hide(state.path())?;
+    mounts::hide_all_but_here(state.path(), &directory)?;
     Ok(logs)
 }
 

@@ -152,6 +152,13 @@ spec:
       hosts: [\"*\"]
 ";
 
+/// The template's metadata of a gateway, up to its `spec`.
+const OWN_GATEWAY: &str = "        app: istio-ingressgateway
+        istio: ingressgateway
+      annotations:
+        inject.istio.io/templates: gateway
+    spec";
+
 fn gateway() {
     let mesh =
         Running::start(&[("namespace.yaml", &namespace("enabled")), ("gateway.yaml", GATEWAY)]);
@@ -167,8 +174,19 @@ fn gateway() {
     mesh.wait_status("the gateway goes", |status| status.workloads.is_empty());
     assert!(!written.exists());
     mesh.put("gateway.yaml", Some(GATEWAY));
-    mesh.wait_running("istio-ingressgateway");
+    let default = mesh.wait_running("istio-ingressgateway");
     assert!(mesh.ask_gateway().ends_with("gateway"));
+    // The user's own one takes its place.
+    let own = deployment("istio-ingressgateway", 1, "")
+        .replace("namespace: shop", "namespace: istio-system")
+        .replace("        app: istio-ingressgateway\n    spec", OWN_GATEWAY);
+    mesh.put("own.yaml", Some(&own));
+    mesh.wait_status("the user's own gateway", |status| {
+        status.workloads.len() == 1
+            && status.workloads[0].pod != default.pod
+            && status.workloads[0].ready
+    });
+    assert!(mesh.ask_gateway().ends_with("gateway") && !written.exists());
     mesh.stop();
 }
 
