@@ -7,7 +7,7 @@ use pb::{
     google::rpc::Status,
 };
 
-use super::subscription::{Subscription, WILDCARD};
+use super::subscription::{Subscription, WILDCARD, has_wildcard};
 use crate::Node;
 
 /// `google.rpc.Code.INVALID_ARGUMENT`: what a rejected response is answered with.
@@ -215,8 +215,11 @@ impl TypeState {
             // Asking for no name at all would ask for everything.
             None if self.wanted.is_empty() => return None,
             None => {
-                // Everything is asked for by no name: all control planes understand that.
-                request.resource_names_subscribe = self.wanted.names.iter().cloned().collect();
+                // Everything is asked for by no name where all control planes understand that.
+                let implied = self.wanted.names.is_empty() && has_wildcard(type_url);
+                let star = (self.wanted.wildcard && !implied).then(|| WILDCARD.to_owned());
+                request.resource_names_subscribe =
+                    self.wanted.names.iter().cloned().chain(star).collect();
                 request.initial_resource_versions = self.accepted.clone().into_iter().collect();
             }
             Some(asked) => {

@@ -10,6 +10,9 @@ use pb::google::rpc::Status;
 use super::{Protocol, Subscription};
 use crate::ResourceType;
 
+/// How many unanswered responses of a type are remembered; answers to older ones are stale.
+const MAX_IN_FLIGHT: usize = 256;
+
 /// The control plane's end of one stream: make one for each.
 ///
 /// Feed it each request; when [`ServerEvent::wants_push`] says so, and whenever resources change,
@@ -33,6 +36,8 @@ struct TypeState {
     known: BTreeMap<String, String>,
     /// Names that were asked for and of which the client knows that they do not exist.
     absent: BTreeSet<String>,
+    /// Names of which the client may or may not have the resource: tell it either way.
+    unsure: BTreeSet<String>,
     /// The client waits for a response, even an empty one.
     owed: bool,
     /// Nonces that were not answered yet, with their versions, oldest first.
@@ -147,10 +152,17 @@ impl Server {
         self.types.get(type_url).is_some_and(|state| state.owed)
     }
 
+    /// How many responses of the type the client has not answered: a reason to hold back pushes.
+    pub fn unanswered(&self, type_url: &str) -> usize {
+        self.types.get(type_url).map_or(0, |state| state.in_flight.len())
+    }
+
     /// Forgets that the client has a resource, so that the next push sends it again.
     pub fn forget(&mut self, type_url: &str, name: &str) {
         if let Some(state) = self.types.get_mut(type_url) {
-            state.known.remove(name);
+            if state.known.remove(name).is_some() {
+                state.unsure.insert(name.to_owned());
+            }
         }
     }
 
@@ -175,6 +187,9 @@ impl TypeState {
     /// Takes note of a response that is about to be sent.
     fn deliver(&mut self, delivery: Delivery) {
         self.owed = false;
+        if self.in_flight.len() == MAX_IN_FLIGHT {
+            self.in_flight.remove(0);
+        }
         self.in_flight.push(delivery.clone());
         self.sent = Some(delivery);
     }
@@ -204,10 +219,4 @@ impl TypeState {
             }
         }
     }
-}
-
-/// Whether the first request of a type without names means everything. Types that Mizzen does not
-/// know (extensions, generic configuration) are wildcard types, as in Istio.
-fn has_wildcard(type_url: &str) -> bool {
-    ResourceType::from_type_url(type_url).is_none_or(ResourceType::has_wildcard)
 }

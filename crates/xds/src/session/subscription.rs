@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::ResourceType;
+
 /// The name that subscribes to everything.
 pub(super) const WILDCARD: &str = "*";
 
@@ -32,4 +34,10 @@ impl Subscription {
     pub fn is_empty(&self) -> bool {
         !self.wildcard && self.names.is_empty()
     }
+}
+
+/// Whether the first request of a type without names means everything. Types that Mizzen does not
+/// know (extensions, generic configuration) are wildcard types, as in Istio.
+pub(super) fn has_wildcard(type_url: &str) -> bool {
+    ResourceType::from_type_url(type_url).is_none_or(ResourceType::has_wildcard)
 }

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pb::envoy::service::discovery::v3::{DeltaDiscoveryRequest, DeltaDiscoveryResponse, Resource};
 
-use super::{
-    Delivery, EventKind, Server, ServerEvent, SubscriptionChange, TypeState, has_wildcard,
+use super::{Delivery, EventKind, Server, ServerEvent, SubscriptionChange, TypeState};
+use crate::session::{
+    Encoded, Protocol, ProtocolError, Removals,
+    subscription::{WILDCARD, has_wildcard},
 };
-use crate::session::{Encoded, Protocol, ProtocolError, Removals, subscription::WILDCARD};
 
 impl Server {
     /// Takes a request of a delta stream.
@@ -48,8 +49,7 @@ impl Server {
         for name in request.resource_names_unsubscribe {
             state.unsubscribe(name, &mut change);
         }
-        let subscription = &state.subscription;
-        state.known.retain(|name, _| subscription.wants(name));
+        state.drop_unwanted();
         Ok(ServerEvent { type_url, kind, change })
     }
 
@@ -72,10 +72,12 @@ impl Server {
         let state = self.types.get_mut(type_url)?;
         for resource in &changed {
             state.absent.remove(&resource.name);
+            state.unsure.remove(&resource.name);
             state.known.insert(resource.name.clone(), resource.version.clone());
         }
         for name in &removed {
             state.known.remove(name);
+            state.unsure.remove(name);
             if state.subscription.names.contains(name) {
                 state.absent.insert(name.clone());
             }
@@ -115,11 +117,29 @@ impl TypeState {
             if self.subscription.wildcard {
                 // The client cannot know whether the wildcard covers the name, so it is told.
                 self.known.remove(&name);
+                self.unsure.insert(name.clone());
                 self.owed = true;
                 change.added.push(name.clone());
             }
         }
         change.removed.push(name);
+    }
+
+    /// Forgets what is not wanted any more. The client does so too, but a response that it has not
+    /// answered yet can still meet a later wish for everything.
+    fn drop_unwanted(&mut self) {
+        let subscription = &self.subscription;
+        let unsure = &mut self.unsure;
+        self.known.retain(|name, _| {
+            let wanted = subscription.wants(name);
+            if !wanted {
+                unsure.insert(name.clone());
+            }
+            wanted
+        });
+        if self.in_flight.is_empty() {
+            unsure.retain(|name| subscription.wants(name));
+        }
     }
 
     fn changed(&self, resources: &BTreeMap<String, Encoded>) -> Vec<Resource> {
@@ -141,7 +161,9 @@ impl TypeState {
         resources: &BTreeMap<String, Encoded>,
         removals: Removals,
     ) -> BTreeSet<String> {
-        let gone = self.known.keys().filter(|_| removals == Removals::Now);
+        let unsure = self.unsure.iter().filter(|name| self.subscription.wants(name));
+        let had = self.known.keys().chain(unsure);
+        let gone = had.filter(|_| removals == Removals::Now);
         let missing = self
             .subscription
             .names

@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use pb::envoy::service::discovery::v3::{DiscoveryRequest, DiscoveryResponse};
 
-use super::{
-    Delivery, EventKind, Server, ServerEvent, SubscriptionChange, TypeState, has_wildcard,
+use super::{Delivery, EventKind, Server, ServerEvent, SubscriptionChange, TypeState};
+use crate::session::{
+    Encoded, Protocol, ProtocolError, Subscription,
+    subscription::{WILDCARD, has_wildcard},
 };
-use crate::session::{Encoded, Protocol, ProtocolError, Subscription, subscription::WILDCARD};
 
 impl Server {
     /// Takes a request of a state-of-the-world stream.
@@ -40,9 +41,11 @@ impl Server {
             },
         };
         let mut change = SubscriptionChange { first, ..Default::default() };
-        if kind != EventKind::Stale {
+        let names = request.resource_names.into_iter().collect();
+        if kind == EventKind::Stale {
+            state.give_up(&names, &mut change);
+        } else {
             state.owed |= first;
-            let names = request.resource_names.into_iter().collect();
             state.resubscribe(names, has_wildcard(&type_url), &mut change);
         }
         Ok(ServerEvent { type_url, kind, change })
@@ -94,6 +97,20 @@ impl Server {
 }
 
 impl TypeState {
+    /// What a stale request does not name was forgotten by the client, even if a later one names
+    /// it again. What it names besides will come with the answer to the latest response.
+    fn give_up(&mut self, names: &BTreeSet<String>, change: &mut SubscriptionChange) {
+        if self.subscription.wildcard || names.contains(WILDCARD) {
+            return;
+        }
+        let gone: Vec<String> = self.subscription.names.difference(names).cloned().collect();
+        for name in &gone {
+            self.subscription.names.remove(name);
+            self.known.remove(name);
+        }
+        change.removed = gone;
+    }
+
     /// The subscription becomes `names`; an empty list means everything (of a wildcard type) until
     /// the first list with names, and nothing from then on.
     fn resubscribe(
