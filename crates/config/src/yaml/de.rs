@@ -2,13 +2,18 @@
 //! over, so that one reading finds all of them); the first value of a wrong type ends the object.
 //! `null` means absent.
 
-use std::{cell::RefCell, fmt};
+mod access;
+mod error;
+
+use std::cell::RefCell;
 
 use serde::{
-    de::{self, DeserializeOwned, DeserializeSeed, IntoDeserializer, Visitor},
+    de::{self, DeserializeOwned, IntoDeserializer, Visitor},
     forward_to_deserialize_any,
 };
 
+use self::access::{ListAccess, MapAccess};
+pub(crate) use self::error::Error;
 use super::{Entry, Node, Path, Value, excerpt, nearest};
 use crate::{
     report::{MAX_PROBLEMS, Problem},
@@ -33,45 +38,6 @@ pub(crate) fn deserialize<T: DeserializeOwned>(
             sink.borrow_mut().push(problem);
             None
         }
-    }
-}
-
-/// An error, which learns its place on the way up.
-#[derive(Debug)]
-pub(crate) struct Error {
-    message: String,
-    help: Option<String>,
-    place: Option<(super::Position, String)>,
-}
-
-impl Error {
-    fn new(message: impl Into<String>, help: Option<String>) -> Self {
-        Self { message: message.into(), help, place: None }
-    }
-
-    fn at(mut self, de: &De<'_>) -> Self {
-        self.place.get_or_insert_with(|| (de.node.position, de.path.to_string()));
-        self
-    }
-
-    fn into_problem(self, node: &Node, path: &Path<'_>) -> Problem {
-        let (position, field) = self.place.unwrap_or_else(|| (node.position, path.to_string()));
-        let field = (!field.is_empty()).then_some(field);
-        Problem::error(position, "invalid-value", field, self.message).with_help(self.help)
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for Error {}
-
-impl de::Error for Error {
-    fn custom<T: fmt::Display>(message: T) -> Self {
-        Self::new(message.to_string(), None)
     }
 }
 
@@ -307,8 +273,7 @@ impl<'de> de::Deserializer<'de> for De<'_> {
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Map(entries) => {
-                let access =
-                    MapAccess { de: self, entries: entries.iter(), fields: None, now: None };
+                let access = MapAccess::new(self, entries, None);
                 visitor.visit_map(access).map_err(|error: Error| error.at(&self))
             }
             _ => Err(self.expected("a mapping")),
@@ -323,12 +288,7 @@ impl<'de> de::Deserializer<'de> for De<'_> {
     ) -> Result<V::Value, Error> {
         match &self.node.value {
             Value::Map(entries) => {
-                let access = MapAccess {
-                    de: self,
-                    entries: entries.iter(),
-                    fields: Some(fields),
-                    now: None,
-                };
+                let access = MapAccess::new(self, entries, Some(fields));
                 visitor.visit_map(access).map_err(|error: Error| error.at(&self))
             }
             _ => Err(self.expected("a mapping")),
@@ -347,106 +307,5 @@ impl<'de> de::Deserializer<'de> for De<'_> {
 
     forward_to_deserialize_any! {
         i128 u128 char bytes byte_buf unit unit_struct tuple tuple_struct identifier ignored_any
-    }
-}
-
-struct ListAccess<'a> {
-    de: De<'a>,
-    items: std::iter::Enumerate<std::slice::Iter<'a, Node>>,
-}
-
-impl<'de> de::SeqAccess<'de> for ListAccess<'_> {
-    type Error = Error;
-
-    fn next_element_seed<T: DeserializeSeed<'de>>(
-        &mut self,
-        seed: T,
-    ) -> Result<Option<T::Value>, Error> {
-        let Some((index, node)) = self.items.next() else { return Ok(None) };
-        let path = self.de.path.index(index);
-        let de = self.de.child(node, &path);
-        seed.deserialize(de).map(Some).map_err(|error| error.at(&de))
-    }
-}
-
-struct MapAccess<'a> {
-    de: De<'a>,
-    entries: std::slice::Iter<'a, Entry>,
-    /// A struct's fields; none for a map with free keys.
-    fields: Option<&'static [&'static str]>,
-    now: Option<&'a Entry>,
-}
-
-impl MapAccess<'_> {
-    /// Whether the entry goes to the visitor.
-    fn takes(&self, entry: &Entry) -> bool {
-        let Some(fields) = self.fields else { return true };
-        if self.de.passed_over.contains(&entry.key.as_str()) {
-            return false;
-        }
-        if !fields.contains(&entry.key.as_str()) {
-            self.de.note_unknown(entry, fields);
-            return false;
-        }
-        !entry.value.is_null()
-    }
-}
-
-impl<'de> de::MapAccess<'de> for MapAccess<'_> {
-    type Error = Error;
-
-    fn next_key_seed<K: DeserializeSeed<'de>>(
-        &mut self,
-        seed: K,
-    ) -> Result<Option<K::Value>, Error> {
-        while let Some(entry) = self.entries.next() {
-            if self.takes(entry) {
-                self.now = Some(entry);
-                break;
-            }
-        }
-        let Some(entry) = self.now else { return Ok(None) };
-        let path = self.de.path.field(&entry.key);
-        seed.deserialize(Key(&entry.key)).map(Some).map_err(|mut error| {
-            error.place.get_or_insert_with(|| (entry.key_position, path.to_string()));
-            error
-        })
-    }
-
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
-        let Some(entry) = self.now.take() else {
-            return Err(Error::new("a value is asked for before its key", None));
-        };
-        let path = self.de.path.field(&entry.key);
-        let de = self.de.child(&entry.value, &path);
-        seed.deserialize(de).map_err(|error| error.at(&de))
-    }
-}
-
-/// A key: text, or a number where the map's keys are numbers.
-struct Key<'a>(&'a str);
-
-impl<'de> de::Deserializer<'de> for Key<'_> {
-    type Error = Error;
-
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        visitor.visit_str(self.0)
-    }
-
-    fn deserialize_u16<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
-        match self.0.parse() {
-            Ok(number) => visitor.visit_u16(number),
-            Err(_) => {
-                let message =
-                    format!("the key \"{}\" is not a number from 0 to 65535", excerpt(self.0));
-                Err(Error::new(message, None))
-            }
-        }
-    }
-
-    forward_to_deserialize_any! {
-        bool i8 i16 i32 i64 i128 u8 u32 u64 u128 f32 f64 char str string bytes byte_buf option
-        unit unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier
-        ignored_any
     }
 }
