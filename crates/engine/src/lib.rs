@@ -30,7 +30,7 @@ pub use host::{Host, HostSet, HostState};
 pub use http_connection_manager::{HttpConnectionManager, HttpFilter, Routes};
 pub use listener::{ConnectionInfo, FilterChain, Listener, NetworkFilter, TcpProxy};
 pub use matcher::{HeaderMatcher, MultiValue, QueryParameterMatcher, StringMatcher};
-pub use outlier_detection::{Ejection, Outcome, OutlierDetection};
+pub use outlier_detection::{Ejection, Moment, Outcome, OutlierDetection};
 pub use rbac::{Rbac, RbacFilter, RbacInput, Verdict};
 pub use request::RequestInfo;
 pub use retry::{RetryOn, RetryPolicy, RetryReason};
