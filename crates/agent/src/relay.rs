@@ -33,7 +33,7 @@ use crate::{
     metrics::Metrics,
 };
 
-/// How long opening the upstream stream may take in all.
+/// How long connecting to the control plane may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many messages may wait in each direction.
 const BACKLOG: usize = 16;
@@ -63,37 +63,27 @@ impl Relay {
         downstream: Streaming<E::Request>,
     ) -> Result<Response<Answers<E::Response>>, Status> {
         let cancelled = self.take_over();
-        let (to_upstream, requests) = mpsc::channel(BACKLOG);
-        let opening = self.open_upstream::<E>(requests);
-        let upstream = match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
-            Ok(Ok(upstream)) => upstream,
-            Ok(Err(status)) => return Err(self.refused(&status_text(&status))),
+        let channel = match tokio::time::timeout(OPEN_TIMEOUT, self.discovery.channel()).await {
+            Ok(Ok(channel)) => channel,
+            Ok(Err(error)) => return Err(self.refused(&error.to_string())),
             Err(_) => {
                 let seconds = OPEN_TIMEOUT.as_secs();
-                return Err(self.refused(&format!("no stream within {seconds} s")));
+                return Err(self.refused(&format!("no connection within {seconds} s")));
             }
         };
-        tracing::info!(control_plane = self.discovery.address, form = E::NAME, "xDS connected");
+        let (to_upstream, requests) = mpsc::channel(BACKLOG);
+        let mut request = Request::new(ReceiverStream::new(requests));
+        self.discovery.authorize(&mut request).map_err(|error| self.refused(&error.to_string()))?;
         let (to_downstream, answers) = mpsc::channel(BACKLOG);
         let link = Link::<E> {
+            control_plane: self.discovery.address.clone(),
             to_upstream,
             to_downstream,
             metrics: self.metrics.clone(),
             on_names: Arc::clone(&self.on_names),
         };
-        tokio::spawn(link.run(downstream, upstream, cancelled));
+        tokio::spawn(link.run(downstream, E::open(channel, request), cancelled));
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
-    }
-
-    async fn open_upstream<E: Exchange>(
-        &self,
-        requests: mpsc::Receiver<E::Request>,
-    ) -> Result<Streaming<E::Response>, Status> {
-        let unavailable = |error| Status::unavailable(format!("{error}"));
-        let channel = self.discovery.channel().await.map_err(unavailable)?;
-        let mut request = Request::new(ReceiverStream::new(requests));
-        self.discovery.authorize(&mut request).map_err(unavailable)?;
-        E::open(channel, request).await
     }
 
     fn refused(&self, why: &str) -> Status {
@@ -133,6 +123,7 @@ impl AggregatedDiscoveryService for Relay {
 
 /// One pair of streams.
 struct Link<E: Exchange> {
+    control_plane: String,
     to_upstream: mpsc::Sender<E::Request>,
     to_downstream: mpsc::Sender<Result<E::Response, Status>>,
     metrics: Metrics,
@@ -144,7 +135,7 @@ impl<E: Exchange> Link<E> {
     async fn run(
         self,
         downstream: Streaming<E::Request>,
-        upstream: Streaming<E::Response>,
+        upstream: Opening<'static, E::Response>,
         cancelled: CancellationToken,
     ) {
         let outcome = tokio::select! {
@@ -181,7 +172,14 @@ impl<E: Exchange> Link<E> {
         }
     }
 
-    async fn pass_responses(&self, mut upstream: Streaming<E::Response>) -> Status {
+    /// Opening is part of this: a control plane may say nothing, not even that it accepts the
+    /// stream, before it has a request to answer.
+    async fn pass_responses(&self, upstream: Opening<'static, E::Response>) -> Status {
+        let mut upstream = match upstream.await {
+            Ok(upstream) => upstream,
+            Err(status) => return status,
+        };
+        tracing::info!(control_plane = self.control_plane, form = E::NAME, "xDS connected");
         loop {
             let response = match upstream.message().await {
                 Ok(Some(response)) => response,

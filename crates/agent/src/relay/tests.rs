@@ -46,10 +46,12 @@ impl AggregatedDiscoveryService for Control {
         &self,
         request: Request<Streaming<DiscoveryRequest>>,
     ) -> Result<Response<Self::StreamAggregatedResourcesStream>, Status> {
+        // As gRPC's Go server: the stream is accepted with its first answer, not before.
         let mut requests = request.into_inner();
+        let mut next = requests.message().await?;
         let (answers, stream) = mpsc::channel(4);
         tokio::spawn(async move {
-            while let Ok(Some(request)) = requests.message().await {
+            while let Some(request) = next {
                 if request.response_nonce.is_empty() {
                     let response = DiscoveryResponse {
                         resources: vec![resource(&request.type_url)],
@@ -59,6 +61,7 @@ impl AggregatedDiscoveryService for Control {
                     };
                     let _ = answers.send(Ok(response)).await;
                 }
+                next = requests.message().await.ok().flatten();
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(stream))))
