@@ -54,7 +54,11 @@ pub(super) fn encode(value: &HttpConnectionManager) -> hcm::HttpConnectionManage
         http_protocol_options: value
             .accept_http_10
             .then(|| Http1ProtocolOptions { accept_http_10: true, ..Default::default() }),
-        upgrade_configs: value.upgrade_types.iter().map(encode_upgrade).collect(),
+        upgrade_configs: value
+            .upgrade_types
+            .iter()
+            .map(|upgrade| encode_upgrade(upgrade))
+            .collect(),
         proxy_100_continue: value.proxy_100_continue,
         strip_port_mode: value.strip_any_host_port.then_some(StripPortMode::StripAnyHostPort(true)),
         ..Default::default()
@@ -210,8 +214,8 @@ fn decode_slashes(value: i32, cx: &mut Context) -> Result<EscapedSlashes> {
     })
 }
 
-fn encode_upgrade(upgrade_type: &String) -> UpgradeConfig {
-    UpgradeConfig { upgrade_type: upgrade_type.clone(), ..Default::default() }
+fn encode_upgrade(upgrade_type: &str) -> UpgradeConfig {
+    UpgradeConfig { upgrade_type: upgrade_type.to_owned(), ..Default::default() }
 }
 
 /// None: the upgrade is off.

@@ -159,10 +159,10 @@ impl Server {
 
     /// Forgets that the client has a resource, so that the next push sends it again.
     pub fn forget(&mut self, type_url: &str, name: &str) {
-        if let Some(state) = self.types.get_mut(type_url) {
-            if state.known.remove(name).is_some() {
-                state.unsure.insert(name.to_owned());
-            }
+        if let Some(state) = self.types.get_mut(type_url)
+            && state.known.remove(name).is_some()
+        {
+            state.unsure.insert(name.to_owned());
         }
     }
 
