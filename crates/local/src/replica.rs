@@ -35,8 +35,10 @@ pub(crate) struct World {
     /// Whether sidecars run as the proxy's user, and are told from applications by it.
     pub(crate) users_mapped: bool,
     pub(crate) envoy: Option<PathBuf>,
-    /// Cancelled when the whole mesh ends.
+    /// Cancelled when the whole mesh ends; gateways end then, so that no new calls come in.
     pub(crate) shutdown: CancellationToken,
+    /// Cancelled once the gateways have ended; all others end then.
+    pub(crate) gateways_ended: CancellationToken,
     /// Told whenever a replica's state changes.
     pub(crate) changed: Arc<Notify>,
 }
@@ -94,6 +96,10 @@ impl Replica {
     /// A replica that has not been started.
     pub(crate) fn new(world: &World, wanted: Arc<Wanted>, identity: Identity) -> Self {
         let Identity { number, ordinal, name, pod, proxy } = identity;
+        let stop = match wanted.role {
+            Role::Gateway => world.shutdown.child_token(),
+            Role::Plain | Role::Injected => world.gateways_ended.child_token(),
+        };
         let containers = wanted.template.spec.containers.iter();
         let live = Live {
             sidecar: (wanted.role != Role::Plain).then_some(State::Pending),
@@ -111,7 +117,7 @@ impl Replica {
             address: crate::address::of_replica(number),
             wanted,
             proxy,
-            stop: world.shutdown.child_token(),
+            stop,
             done: CancellationToken::new(),
             changed: Arc::clone(&world.changed),
             live: Mutex::new(live),

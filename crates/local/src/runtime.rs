@@ -54,7 +54,8 @@ pub fn run(options: Options) -> u8 {
 }
 
 fn start(options: Options) -> anyhow::Result<()> {
-    // First thing: nothing that is started may inherit these.
+    raise_file_limit();
+    // Before anything else is opened or started: nothing that is started may inherit these.
     let _lock = adopt(options.lock).context("the state directory's lock was not handed down")?;
     let mut gateways = Vec::new();
     for socket in &options.sockets {
@@ -134,6 +135,7 @@ impl Runtime {
             users_mapped,
             envoy,
             shutdown,
+            gateways_ended: CancellationToken::new(),
             changed,
         });
         let board = Arc::new(Board::new(Arc::clone(&world), Arc::clone(&control)));
@@ -354,22 +356,39 @@ impl Runtime {
         }
     }
 
-    /// Ends replicas, then the control plane.
+    /// Ends gateways, then everything else in the mesh, then the control plane.
     async fn finish(&mut self) {
         Event::Draining.send();
         self.world.shutdown.cancel();
+        self.ended(|replica| replica.wanted.role == Role::Gateway).await;
+        self.world.gateways_ended.cancel();
+        self.ended(|_| true).await;
+        self.stop_control.cancel();
+        if let Some(control) = self.control_task.take() {
+            let _ = control.await;
+        }
+    }
+
+    async fn ended(&self, which: impl Fn(&Replica) -> bool) {
         let all = async {
-            for replica in &self.replicas {
+            for replica in self.replicas.iter().filter(|replica| which(replica)) {
                 replica.done.cancelled().await;
             }
         };
         if tokio::time::timeout(DRAIN, all).await.is_err() {
             tracing::error!("some workloads did not end in time");
         }
-        self.stop_control.cancel();
-        if let Some(control) = self.control_task.take() {
-            let _ = control.await;
-        }
+    }
+}
+
+/// Lets every process of the mesh open as many files as the system allows: proxies have two for
+/// each connection.
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!("the limit of open files stays as it is: {error}");
     }
 }
 

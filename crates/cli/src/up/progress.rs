@@ -15,6 +15,7 @@ use crate::status;
 pub(crate) struct Progress {
     spinner: Option<ProgressBar>,
     phases: BTreeMap<String, Phase>,
+    said: BTreeMap<String, String>,
     settled: bool,
 }
 
@@ -26,7 +27,7 @@ impl Progress {
             spinner.enable_steady_tick(Duration::from_millis(100));
             spinner
         });
-        Self { spinner, phases: BTreeMap::new(), settled: false }
+        Self { spinner, phases: BTreeMap::new(), said: BTreeMap::new(), settled: false }
     }
 
     /// Says what is going on now.
@@ -66,18 +67,20 @@ impl Progress {
         let waiting = self.phases.iter().filter(|(_, phase)| !phase.is_settled());
         let waiting: Vec<&str> = waiting.map(|(name, _)| name.as_str()).collect();
         self.doing(&format!("waiting for {}", waiting.join(", ")));
-        if before == Some(phase) {
-            return;
-        }
-        match (phase, message) {
-            (Phase::Running, _) => self.line(&format!("{name}: ready")),
+        let line = match (phase, message) {
+            (Phase::Running, _) if before != Some(phase) => format!("{name}: ready"),
             (Phase::Failed | Phase::CrashLoopBackOff, Some(message)) => {
-                self.line(&format!("{name}: {phase}: {message}"));
+                format!("{name}: {phase}: {message}")
             }
             (Phase::NotReady, Some(message)) if self.settled => {
-                self.line(&format!("{name}: {phase}: {message}"));
+                format!("{name}: {phase}: {message}")
             }
-            _ => {}
+            _ => return,
+        };
+        // What fails again and again in the same way is said once.
+        if self.said.get(name) != Some(&line) {
+            self.line(&line);
+            self.said.insert(name.to_owned(), line);
         }
     }
 
