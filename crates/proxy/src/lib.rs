@@ -5,20 +5,30 @@
 //! lock that workers share on that way, and configuration is an immutable snapshot behind one
 //! atomic pointer.
 
+mod access_log;
+mod admin;
 mod bootstrap;
+mod cluster;
+mod config;
+mod connection;
 mod error;
+mod facts;
+mod flags;
+mod format;
 mod handle;
+mod http;
+mod listener;
+mod net;
+mod run;
+mod shared;
+mod snapshot;
+mod stats;
+mod tcp;
+mod tls;
+mod upstream;
+mod worker;
 
 pub use bootstrap::{Bootstrap, EXTENSIONS, InheritedListener, ServiceAddress};
 pub use error::ProxyError;
 pub use handle::{Handle, State};
-
-/// Runs a proxy until [`Handle::shutdown`].
-///
-/// # Errors
-/// When the admin interface cannot listen or a worker cannot be started.
-pub async fn run(bootstrap: Bootstrap, handle: Handle) -> Result<(), ProxyError> {
-    let _unused = &bootstrap;
-    handle.shutdown_token().cancelled().await;
-    Ok(())
-}
+pub use run::run;

@@ -1,0 +1,89 @@
+//! Route configurations.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use engine::RouteTable;
+
+use super::{Slot, WARMING_TIMEOUT};
+
+/// All route configurations that listeners need.
+#[derive(Debug, Default)]
+pub(super) struct Routes {
+    slots: BTreeMap<String, Slot<RouteTable>>,
+    known: HashMap<String, xds::RouteConfiguration>,
+}
+
+impl Routes {
+    /// Takes a route configuration.
+    pub(super) fn put(&mut self, config: xds::RouteConfiguration) -> Result<(), String> {
+        if self.known.get(&config.name) == Some(&config) {
+            return Ok(());
+        }
+        let table = RouteTable::new(&config).map_err(|error| error.to_string())?;
+        self.slots.entry(config.name.clone()).or_default().warm(table);
+        self.known.insert(config.name.clone(), config);
+        Ok(())
+    }
+
+    /// Forgets what no listener needs any more.
+    pub(super) fn retain(&mut self, wanted: &BTreeSet<String>) {
+        self.slots.retain(|name, _| wanted.contains(name));
+        self.known.retain(|name, _| wanted.contains(name));
+    }
+
+    /// Puts to use what is warm: all clusters that it names and that exist can be used. Whether
+    /// anything changed.
+    pub(super) fn advance(&mut self, is_warming: impl Fn(&str) -> bool) -> bool {
+        let mut changed = false;
+        for slot in self.slots.values_mut() {
+            let warm = slot.warming.take_if(|(table, since)| {
+                since.elapsed() >= WARMING_TIMEOUT
+                    || !clusters(table).any(|cluster| is_warming(cluster))
+            });
+            if let Some((table, _)) = warm {
+                slot.active = Some(table);
+                changed = true;
+            }
+        }
+        changed
+    }
+
+    /// Whether a route configuration is in use.
+    pub(super) fn is_active(&self, name: &str) -> bool {
+        self.slots.get(name).is_some_and(|slot| slot.active.is_some())
+    }
+
+    /// The route configurations in use.
+    pub(super) fn active(&self) -> HashMap<String, Arc<RouteTable>> {
+        let slots = self.slots.iter();
+        slots
+            .filter_map(|(name, slot)| Some((name.clone(), Arc::clone(slot.active.as_ref()?))))
+            .collect()
+    }
+
+    /// Clusters that are referred to, by what is in use or will be.
+    pub(super) fn referred(&self) -> HashSet<String> {
+        let tables = self.slots.values().flat_map(|slot| {
+            slot.active.iter().chain(slot.warming.as_ref().map(|(table, _)| table))
+        });
+        tables.flat_map(|table| clusters(table)).map(str::to_owned).collect()
+    }
+}
+
+/// The clusters that a table names.
+pub(super) fn clusters(table: &RouteTable) -> impl Iterator<Item = &str> {
+    let routes = table.virtual_hosts().iter().flat_map(engine::VirtualHost::routes);
+    routes.filter_map(engine::Route::action).flat_map(|action| {
+        let mut names: Vec<&str> = match &action.cluster {
+            xds::ClusterSpecifier::Cluster(name) => vec![name],
+            xds::ClusterSpecifier::Weighted(list) => {
+                list.iter().map(|one| one.name.as_str()).collect()
+            }
+        };
+        names.extend(action.request_mirror_policies.iter().map(|mirror| mirror.cluster.as_str()));
+        names
+    })
+}

@@ -1,0 +1,64 @@
+//! Cross-origin resource sharing, as Envoy's CORS filter does it: preflights are answered here, and
+//! other answers get the headers that let a browser read them.
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+
+use super::{local_reply::LocalReply, request::Head};
+
+/// What the answer gets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct State {
+    headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl State {
+    /// Adds them to the answer.
+    pub(super) fn apply(&self, map: &mut HeaderMap) {
+        for (name, value) in &self.headers {
+            map.insert(name.clone(), value.clone());
+        }
+    }
+}
+
+/// Looks at a request; an answer means that it was a preflight.
+pub(super) fn check(policy: &xds::CorsPolicy, head: &mut Head) -> Option<LocalReply> {
+    let origin = head.headers.get(header::ORIGIN)?.clone();
+    let preflight = head.method == Method::OPTIONS
+        && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
+    if !allows(policy, &origin) {
+        let forwards = policy.forward_not_matching_preflights.unwrap_or(true);
+        return (preflight && !forwards)
+            .then(|| LocalReply::new(StatusCode::OK, "", "cors_response"));
+    }
+    let mut headers = vec![(header::ACCESS_CONTROL_ALLOW_ORIGIN, origin)];
+    if policy.allow_credentials == Some(true) {
+        headers.push((header::ACCESS_CONTROL_ALLOW_CREDENTIALS, HeaderValue::from_static("true")));
+    }
+    let mut add = |name: HeaderName, text: &str| {
+        if !text.is_empty()
+            && let Ok(value) = HeaderValue::from_str(text)
+        {
+            headers.push((name, value));
+        }
+    };
+    if !preflight {
+        add(header::ACCESS_CONTROL_EXPOSE_HEADERS, &policy.expose_headers);
+        head.cors = State { headers };
+        return None;
+    }
+    add(header::ACCESS_CONTROL_ALLOW_METHODS, &policy.allow_methods);
+    add(header::ACCESS_CONTROL_ALLOW_HEADERS, &policy.allow_headers);
+    add(header::ACCESS_CONTROL_MAX_AGE, &policy.max_age);
+    let mut reply = LocalReply::new(StatusCode::OK, "", "cors_response");
+    reply.headers = headers;
+    Some(reply)
+}
+
+fn allows(policy: &xds::CorsPolicy, origin: &HeaderValue) -> bool {
+    let Ok(origin) = origin.to_str() else { return false };
+    policy.allow_origin.iter().any(|matcher| {
+        // `*` allows every origin, as Envoy reads an exact match of it.
+        matcher.pattern == xds::StringPattern::Exact("*".to_owned())
+            || engine::StringMatcher::new(matcher).is_ok_and(|matcher| matcher.matches(origin))
+    })
+}

@@ -1,0 +1,112 @@
+//! TLS towards clients.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwapOption;
+use pki::{
+    SanMatcher,
+    tls::{ClientAuth, PeerPolicy, Versions, server_config},
+};
+use rustls::ServerConfig;
+
+use super::{
+    SecretSlot, SecretStore, SecretValue, TlsError, TrustSource, alpn, san_matchers, unsupported,
+    versions,
+};
+
+/// What a filter chain's `DownstreamTlsContext` comes to.
+#[derive(Debug)]
+pub(crate) struct DownstreamTls {
+    certificate: Arc<SecretSlot>,
+    trust: Option<TrustSource>,
+    names: Vec<SanMatcher>,
+    require_client_certificate: bool,
+    alpn: Vec<Vec<u8>>,
+    versions: Versions,
+    built: ArcSwapOption<Built>,
+}
+
+#[derive(Debug)]
+struct Built {
+    versions: (u64, u64),
+    config: Arc<ServerConfig>,
+}
+
+impl DownstreamTls {
+    /// Reads a context.
+    pub(crate) fn new(
+        context: &xds::DownstreamTls,
+        secrets: &SecretStore,
+    ) -> Result<Self, TlsError> {
+        let common = &context.common;
+        let [certificate] = common.certificates.as_slice() else {
+            return Err(unsupported(
+                "common_tls_context.tls_certificate_sds_secret_configs",
+                format!("exactly one certificate is supported, not {}", common.certificates.len()),
+            ));
+        };
+        let validation = common.validation.as_ref();
+        let trust = validation.map(|v| TrustSource::new(&v.trusted_ca, secrets)).transpose()?;
+        if context.require_client_certificate
+            && !matches!(&trust, Some(TrustSource::Secret(_) | TrustSource::Fixed(_)))
+        {
+            return Err(unsupported(
+                "require_client_certificate",
+                "client certificates cannot be required without a CA to check them with",
+            ));
+        }
+        Ok(Self {
+            certificate: secrets.slot(certificate),
+            trust,
+            names: validation.map(san_matchers).transpose()?.unwrap_or_default(),
+            require_client_certificate: context.require_client_certificate,
+            alpn: alpn(&common.alpn),
+            versions: versions(&common.params)?,
+            built: ArcSwapOption::empty(),
+        })
+    }
+
+    /// The secrets that it cannot do without.
+    pub(crate) fn secrets(&self) -> impl Iterator<Item = &Arc<SecretSlot>> {
+        let trust = self.trust.as_ref().and_then(TrustSource::slot);
+        std::iter::once(&self.certificate).chain(trust)
+    }
+
+    /// The URI name of the certificate of the moment.
+    pub(crate) fn local_uri(&self) -> Option<String> {
+        match self.certificate.value().as_deref() {
+            Some(SecretValue::Identity(identity)) => identity.leaf().uri_sans.first().cloned(),
+            _ => None,
+        }
+    }
+
+    /// The configuration with the secrets of the moment.
+    ///
+    /// # Errors
+    /// When a secret is missing or unusable: the handshake must be refused.
+    pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        let trust = self.trust.as_ref().and_then(TrustSource::slot);
+        let current = (self.certificate.version(), trust.map_or(0, |slot| slot.version()));
+        if let Some(built) = self.built.load().as_ref()
+            && built.versions == current
+        {
+            return Ok(Arc::clone(&built.config));
+        }
+        let identity = self.certificate.identity()?;
+        let bundle = self.trust.as_ref().map(TrustSource::bundle).transpose()?.flatten();
+        let clients = match bundle {
+            None => ClientAuth::None,
+            Some(bundle) => {
+                let policy = PeerPolicy::new(bundle, self.names.clone());
+                if self.require_client_certificate {
+                    ClientAuth::Required(policy)
+                } else {
+                    ClientAuth::Optional(policy)
+                }
+            }
+        };
+        let config = server_config(&identity, clients, self.alpn.clone(), self.versions)?;
+        self.built.store(Some(Arc::new(Built { versions: current, config: Arc::clone(&config) })));
+        Ok(config)
+    }
+}
