@@ -26,7 +26,14 @@ use crate::{
 #[derive(Debug)]
 pub(crate) struct DestinationRules {
     root_namespace: String,
-    namespaces: BTreeMap<String, Vec<MergedRule>>,
+    namespaces: BTreeMap<String, NamespaceRules>,
+}
+
+/// The rules of one namespace.
+#[derive(Debug, Default)]
+struct NamespaceRules {
+    exact: BTreeMap<String, Vec<MergedRule>>,
+    wildcards: Vec<MergedRule>,
 }
 
 /// The rules of one namespace for one host (with the same visibility and selector).
@@ -42,13 +49,20 @@ pub(crate) struct MergedRule {
 
 impl DestinationRules {
     pub(crate) fn new(world: &World) -> Self {
-        let mut namespaces: BTreeMap<String, Vec<MergedRule>> = BTreeMap::new();
+        let mut namespaces: BTreeMap<String, NamespaceRules> = BTreeMap::new();
         // Rules with a selector come before all others, each group oldest first.
         let (selected, general): (Vec<_>, Vec<_>) =
             world.destination_rules.iter().partition(|item| selector(item).is_some());
         for item in selected.into_iter().chain(general) {
-            let rules = namespaces.entry(item.meta.namespace.clone()).or_default();
-            add(rules, item, &world.mesh.default_destination_rule_export_to);
+            let namespace = &item.meta.namespace;
+            let host = host::resolve_short_name(&item.spec.host, namespace, CLUSTER_DOMAIN);
+            let rules = namespaces.entry(namespace.clone()).or_default();
+            let rules = if host::is_wildcard(&host) {
+                &mut rules.wildcards
+            } else {
+                rules.exact.entry(host.clone()).or_default()
+            };
+            add(rules, host, item, &world.mesh.default_destination_rule_export_to);
         }
         Self { root_namespace: world.root_namespace().to_owned(), namespaces }
     }
@@ -71,16 +85,19 @@ impl DestinationRules {
         private_only: bool,
     ) -> Option<&MergedRule> {
         let rules = self.namespaces.get(namespace)?;
-        let visible = || {
-            rules.iter().filter(|rule| {
-                rule.visibility.includes(&proxy.namespace)
-                    && (!private_only || rule.visibility != Visibility::Public)
-                    && rule.selects(proxy)
-            })
+        let holds = |rule: &&MergedRule| {
+            rule.visibility.includes(&proxy.namespace)
+                && (!private_only || rule.visibility != Visibility::Public)
+                && rule.selects(proxy)
         };
+        let exact = rules.exact.get(&service.hostname);
+        if let Some(rule) = exact.and_then(|rules| rules.iter().find(holds)) {
+            return Some(rule);
+        }
+        let wildcards = || rules.wildcards.iter().filter(holds);
         let pattern =
-            host::most_specific(&service.hostname, visible().map(|rule| rule.host.as_str()))?;
-        visible().find(|rule| rule.host == pattern)
+            host::most_specific(&service.hostname, wildcards().map(|rule| rule.host.as_str()))?;
+        wildcards().find(|rule| rule.host == pattern)
     }
 }
 
@@ -88,7 +105,12 @@ fn selector(item: &Item<DestinationRule>) -> Option<&BTreeMap<String, String>> {
     item.spec.workload_selector.as_ref().map(|selector| &selector.match_labels)
 }
 
-fn add(rules: &mut Vec<MergedRule>, item: &Arc<Item<DestinationRule>>, default_export: &[String]) {
+fn add(
+    rules: &mut Vec<MergedRule>,
+    host: String,
+    item: &Arc<Item<DestinationRule>>,
+    default_export: &[String],
+) {
     let namespace = &item.meta.namespace;
     let selector = selector(item).cloned();
     // A rule with a selector is its own namespace's business.
@@ -96,7 +118,6 @@ fn add(rules: &mut Vec<MergedRule>, item: &Arc<Item<DestinationRule>>, default_e
         Some(_) => Visibility::new(&[".".to_owned()], &[], namespace),
         None => Visibility::new(&item.spec.export_to, default_export, namespace),
     };
-    let host = host::resolve_short_name(&item.spec.host, namespace, CLUSTER_DOMAIN);
     let same = rules.iter_mut().find(|rule| {
         rule.host == host && rule.visibility == visibility && rule.selector == selector
     });

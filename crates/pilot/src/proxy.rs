@@ -188,3 +188,6 @@ fn socket_mark(node: &Node) -> Result<Option<u32>, NodeError> {
         Err(_) => Err(NodeError::SocketMark { id: node.id.clone(), mark: text }),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,6 @@
 //! VirtualServices with their hosts and gateways resolved, and which of them hold for a proxy.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use config::{
     VirtualService,
@@ -119,5 +119,37 @@ impl VirtualServices {
         self.all
             .iter()
             .filter(move |service| service.is_visible_in(namespace) && service.is_bound_to(gateway))
+    }
+}
+
+/// What holds for the sidecars of one namespace, by host.
+pub(crate) struct SidecarRules<'a> {
+    /// In the order in which they claim hosts.
+    pub(crate) rules: Vec<&'a Arc<ResolvedVirtualService>>,
+    by_host: BTreeMap<&'a str, &'a ResolvedVirtualService>,
+    /// Longest first.
+    wildcards: Vec<(&'a str, &'a ResolvedVirtualService)>,
+}
+
+impl<'a> SidecarRules<'a> {
+    pub(crate) fn new(services: &'a VirtualServices, namespace: &str) -> Self {
+        let rules = services.for_sidecars(namespace);
+        let mut by_host: BTreeMap<&str, &ResolvedVirtualService> = BTreeMap::new();
+        for &rule in &rules {
+            for host in &rule.hosts {
+                by_host.entry(host).or_insert(rule);
+            }
+        }
+        let wildcards = by_host.iter().filter(|(host, _)| host::is_wildcard(host));
+        let mut wildcards: Vec<_> = wildcards.map(|(host, rule)| (*host, *rule)).collect();
+        wildcards.sort_by_key(|(host, _)| std::cmp::Reverse(host.len()));
+        Self { rules, by_host, wildcards }
+    }
+
+    /// The rule for a service: the first with its name, else the first with the most specific
+    /// wildcard.
+    pub(crate) fn for_service(&self, hostname: &str) -> Option<&'a ResolvedVirtualService> {
+        let wildcard = || self.wildcards.iter().find(|(host, _)| host::covers(host, hostname));
+        self.by_host.get(hostname).copied().or_else(|| wildcard().map(|(_, rule)| *rule))
     }
 }

@@ -6,7 +6,11 @@ mod item;
 mod service;
 mod workload;
 
-use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    sync::Arc,
+};
 
 use config::{
     AuthorizationPolicy, DestinationRule, Gateway, MeshConfig, Object, PeerAuthentication, Spec,
@@ -25,7 +29,12 @@ pub struct World {
     /// Oldest first.
     pub(crate) services: Vec<Arc<Service>>,
     by_hostname: BTreeMap<String, Arc<Service>>,
+    /// Other names of a service, by its host name.
+    aliases: BTreeMap<String, Vec<Arc<Service>>>,
     endpoints: BTreeMap<String, Vec<ServiceEndpoint>>,
+    /// Positions among `services` of those that have an endpoint with an address.
+    services_by_ip: BTreeMap<IpAddr, BTreeSet<usize>>,
+    services_by_namespace: BTreeMap<String, BTreeSet<usize>>,
     workloads_by_ip: BTreeMap<IpAddr, Arc<Workload>>,
     /// All oldest first.
     pub(crate) virtual_services: Vec<Arc<Item<VirtualService>>>,
@@ -49,10 +58,25 @@ impl World {
         let by_hostname: BTreeMap<String, Arc<Service>> =
             services.iter().rev().map(|s| (s.hostname.clone(), Arc::clone(s))).collect();
         let endpoints = endpoint::collect(&objects, &by_hostname, &workloads);
+        let mut aliases: BTreeMap<String, Vec<Arc<Service>>> = BTreeMap::new();
+        let mut services_by_ip: BTreeMap<IpAddr, BTreeSet<usize>> = BTreeMap::new();
+        let mut services_by_namespace: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
+        for (position, service) in services.iter().enumerate() {
+            if let Addressing::Alias(target) = &service.addressing {
+                aliases.entry(target.clone()).or_default().push(Arc::clone(service));
+            }
+            for endpoint in endpoints.get(&service.hostname).into_iter().flatten() {
+                services_by_ip.entry(endpoint.ip).or_default().insert(position);
+            }
+            services_by_namespace.entry(service.namespace.clone()).or_default().insert(position);
+        }
         Self {
             services,
             by_hostname,
+            aliases,
             endpoints,
+            services_by_ip,
+            services_by_namespace,
             workloads_by_ip: workloads.by_ip,
             virtual_services: select(&objects, |spec| match spec {
                 Spec::VirtualService(spec) => Some(spec),
@@ -87,6 +111,20 @@ impl World {
     /// The service with this full host name.
     pub(crate) fn service(&self, hostname: &str) -> Option<&Arc<Service>> {
         self.by_hostname.get(hostname)
+    }
+
+    /// The services that are only other names of the one with this host name, oldest first.
+    pub(crate) fn aliases(&self, hostname: &str) -> &[Arc<Service>] {
+        self.aliases.get(hostname).map_or(&[], Vec::as_slice)
+    }
+
+    /// The services that may have a workload in `namespace` with these addresses behind them, oldest
+    /// first: those of the namespace, and those with such an endpoint.
+    pub(crate) fn candidates(&self, namespace: &str, ips: &[IpAddr]) -> Vec<&Arc<Service>> {
+        let by_ip = ips.iter().filter_map(|ip| self.services_by_ip.get(ip));
+        let by_namespace = self.services_by_namespace.get(namespace);
+        let positions: BTreeSet<usize> = by_ip.chain(by_namespace).flatten().copied().collect();
+        positions.into_iter().filter_map(|position| self.services.get(position)).collect()
     }
 
     /// All endpoints of the service with this host name, by port name and address.

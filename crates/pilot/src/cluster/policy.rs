@@ -6,7 +6,7 @@ use config::networking::{
     ConnectionPoolSettings, HttpSettings, LoadBalancerSettings, OutlierDetection, SimpleLb,
     TcpKeepalive, TcpSettings,
 };
-use xds::{Cluster, Discovery, HashPolicy, Http2Keepalive, LbPolicy};
+use xds::{Cluster, Discovery, HashPolicy, Http2Keepalive, LbPolicy, UpstreamHttpProtocol};
 
 /// Sets limits and timeouts.
 pub(super) fn apply_connection_pool(cluster: &mut Cluster, pool: &ConnectionPoolSettings) {
@@ -46,10 +46,13 @@ fn apply_http(cluster: &mut Cluster, http: &HttpSettings) {
         limits.max_retries = Some(limit);
     }
     cluster.http.max_requests_per_connection = positive(http.max_requests_per_connection);
-    cluster.http.max_concurrent_streams = positive(http.max_concurrent_streams);
-    cluster.http.keepalive = http.http2_keep_alive.as_ref().and_then(|keepalive| {
-        Some(Http2Keepalive { interval: keepalive.interval?, timeout: keepalive.timeout? })
-    });
+    // HTTP/1.1 has neither streams nor pings.
+    if cluster.http.protocol != UpstreamHttpProtocol::Http1 {
+        cluster.http.max_concurrent_streams = positive(http.max_concurrent_streams);
+        cluster.http.keepalive = http.http2_keep_alive.as_ref().and_then(|keepalive| {
+            Some(Http2Keepalive { interval: keepalive.interval?, timeout: keepalive.timeout? })
+        });
+    }
 }
 
 fn positive(limit: Option<u32>) -> Option<u32> {

@@ -11,7 +11,7 @@ use config::{
 
 use crate::{
     World,
-    gateway::{self, Unserved},
+    gateway::{self, PortClass, Unserved},
     route::unsupported_headers,
     world::Item,
 };
@@ -100,6 +100,7 @@ fn http_rule(
 /// Blocks that have no effect yet, and subsets that are named twice.
 pub(super) fn destination_rules(world: &World, findings: &mut Vec<Diagnostic>) {
     let mut subsets: BTreeMap<(String, String, String), String> = BTreeMap::new();
+    let mut policies: BTreeMap<(String, String, Viewers), String> = BTreeMap::new();
     for item in &world.destination_rules {
         let namespace = &item.meta.namespace;
         let mut unsupported = |field: String, message: String| {
@@ -115,6 +116,19 @@ pub(super) fn destination_rules(world: &World, findings: &mut Vec<Diagnostic>) {
             }
         }
         let host = host::resolve_short_name(&item.spec.host, namespace, CLUSTER_DOMAIN);
+        if item.spec.traffic_policy.is_some() && item.spec.workload_selector.is_none() {
+            let default = &world.mesh.default_destination_rule_export_to;
+            let visibility = Visibility::new(&item.spec.export_to, default, namespace);
+            let key = (namespace.clone(), host.clone(), viewers(&visibility));
+            let owner = policies.entry(key).or_insert_with(|| item.qualified_name());
+            if *owner != item.qualified_name() {
+                let message = format!(
+                    "the older DestinationRule {owner} has the policy for {host}: this one has \
+                     no effect; merge the two"
+                );
+                findings.push(item.warning("duplicate-policy", "spec.trafficPolicy", message));
+            }
+        }
         for (index, subset) in item.spec.subsets.iter().enumerate() {
             let key = (namespace.clone(), host.clone(), subset.name.clone());
             let owner = subsets.entry(key).or_insert_with(|| item.qualified_name());
@@ -190,14 +204,34 @@ fn unsupported_balancing(balancer: &LoadBalancerSettings) -> Vec<&'static str> {
     .collect()
 }
 
+/// A selector and a port number.
+type GatewayPort<'a> = (&'a BTreeMap<String, String>, u16);
+
 /// Servers that are not served, and fields that have no effect.
 pub(super) fn gateways(world: &World, findings: &mut Vec<Diagnostic>) {
+    let mut owners: BTreeMap<GatewayPort<'_>, (PortClass, String)> = BTreeMap::new();
     for item in &world.gateways {
         for (index, server) in item.spec.servers.iter().enumerate() {
             let field = |name: &str| format!("spec.servers[{index}].{name}");
-            if let Err(reason) = gateway::class(server) {
-                let (name, message) = unserved(reason);
-                findings.push(item.warning("unsupported", field(name), message));
+            match (gateway::class(server), &server.port) {
+                (Err(reason), _) => {
+                    let (name, message) = unserved(reason);
+                    findings.push(item.warning("unsupported", field(name), message));
+                }
+                (Ok(class), Some(port)) => {
+                    let key = (&item.spec.selector, port.number);
+                    let (owner_class, owner) =
+                        owners.entry(key).or_insert_with(|| (class, item.qualified_name()));
+                    if *owner_class != class {
+                        let message = format!(
+                            "port {} has another protocol by the older Gateway {owner}: this \
+                             server is not served",
+                            port.number
+                        );
+                        findings.push(item.warning("conflicting-port", field("port"), message));
+                    }
+                }
+                (Ok(_), None) => {}
             }
             let Some(tls) = &server.tls else { continue };
             if !tls.ca_crl.is_empty() {

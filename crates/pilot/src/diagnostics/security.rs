@@ -1,7 +1,9 @@
 //! Policies: what is not supported and therefore closed, and what selects nothing.
 
+use std::collections::BTreeMap;
+
 use config::{
-    AuthorizationPolicy, Diagnostic,
+    AuthorizationPolicy, Diagnostic, PeerAuthentication,
     security::{AuthorizationAction, Rule},
 };
 
@@ -11,6 +13,7 @@ pub(super) fn collect(world: &World, findings: &mut Vec<Diagnostic>) {
     for item in &world.authorization_policies {
         authorization(item, findings);
     }
+    let mut scopes: BTreeMap<&str, &Item<PeerAuthentication>> = BTreeMap::new();
     for item in &world.peer_authentications {
         let selected =
             item.spec.selector.as_ref().is_some_and(|selector| !selector.match_labels.is_empty());
@@ -18,6 +21,18 @@ pub(super) fn collect(world: &World, findings: &mut Vec<Diagnostic>) {
             let message = "with a selector it holds for workloads of the mesh's own namespace \
                            only, not for the mesh; write it into the workloads' namespace";
             findings.push(item.warning("root-selector", "spec.selector", message));
+        }
+        if selected {
+            continue;
+        }
+        let owner = scopes.entry(&item.meta.namespace).or_insert(item);
+        if owner.meta != item.meta {
+            let message = format!(
+                "the older PeerAuthentication {} holds for the whole namespace: this one has no \
+                 effect",
+                owner.qualified_name()
+            );
+            findings.push(item.warning("duplicate-scope", "", message));
         }
     }
 }

@@ -58,7 +58,7 @@ pub(crate) fn target_ports<'a>(
 ) -> Vec<(u16, &'a Service, &'a ServicePort)> {
     let workload = world.workload_at(&proxy.ips).map(AsRef::as_ref);
     let mut found = Vec::new();
-    for service in &world.services {
+    for service in world.candidates(&proxy.namespace, &proxy.ips) {
         let selected = service.selects(&proxy.namespace, &proxy.labels);
         for port in &service.ports {
             for target in targets(world, service, port, (selected, workload), &proxy.ips) {

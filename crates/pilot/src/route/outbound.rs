@@ -7,11 +7,7 @@ use config::{Protocol, host};
 use xds::{Route, RouteConfiguration, VirtualHost};
 
 use super::{RouteScope, configuration, default, translate};
-use crate::{
-    Proxy, PushContext,
-    virtual_service::ResolvedVirtualService,
-    world::{Addressing, Service},
-};
+use crate::{Proxy, PushContext, virtual_service::SidecarRules, world::Service};
 
 /// The route configuration `name`, or none when no service is on its port.
 pub(super) fn route_configuration(
@@ -55,10 +51,11 @@ fn virtual_hosts(
     with_unknown_hosts: bool,
 ) -> Vec<VirtualHost> {
     let mut hosts = Hosts { domains: BTreeSet::from(["*".to_owned()]), hosts: Vec::new() };
-    let rules = scope.push.virtual_services.for_sidecars(&scope.proxy.namespace);
+    let rules = SidecarRules::new(&scope.push.virtual_services, &scope.proxy.namespace);
     let mut unruled = Vec::new();
     for service in services {
-        let routes = rule_for(&rules, &service.hostname).map(|rule| translate::routes(scope, rule));
+        let routes =
+            rules.for_service(&service.hostname).map(|rule| translate::routes(scope, rule));
         match routes.filter(|routes| !routes.is_empty()) {
             Some(routes) => {
                 hosts.add(&service.hostname, scope.port, domains(scope, service), routes)
@@ -72,7 +69,7 @@ fn virtual_hosts(
     }
     // Hosts that no service has: Istio serves them on port 80 only.
     if with_unknown_hosts && scope.port == 80 {
-        for rule in rules {
+        for rule in rules.rules {
             let known = |name: &str| {
                 scope
                     .push
@@ -88,17 +85,6 @@ fn virtual_hosts(
         }
     }
     hosts.hosts
-}
-
-/// The VirtualService that holds for a service: the first with its name, else the first with the
-/// most specific wildcard.
-fn rule_for<'a>(
-    rules: &[&'a std::sync::Arc<ResolvedVirtualService>],
-    hostname: &str,
-) -> Option<&'a ResolvedVirtualService> {
-    let patterns = rules.iter().flat_map(|rule| &rule.hosts).map(String::as_str);
-    let pattern = host::most_specific(hostname, patterns)?;
-    rules.iter().find(|rule| rule.hosts.iter().any(|host| host == pattern)).map(|rule| &***rule)
 }
 
 /// Virtual hosts, no two of which have a domain in common.
@@ -133,11 +119,8 @@ fn domains(scope: &RouteScope<'_>, service: &Service) -> Vec<String> {
     let own = &scope.proxy.namespace;
     let mut domains = names(service, own);
     // Other names for the service are as good.
-    let aliases = scope.push.world.services.iter().filter(|alias| {
-        alias.visibility.includes(own)
-            && alias.addressing == Addressing::Alias(service.hostname.clone())
-    });
-    for alias in aliases {
+    let aliases = scope.push.world.aliases(&service.hostname).iter();
+    for alias in aliases.filter(|alias| alias.visibility.includes(own)) {
         domains.extend(names(alias, own));
     }
     domains.extend(service.virtual_ips().iter().map(|ip| match ip {

@@ -6,7 +6,7 @@ use std::{collections::BTreeSet, sync::Arc};
 use pilot::{Proxy, PushContext, World};
 use proptest::prelude::*;
 
-use crate::mesh::{Mesh, parse, proxy, snapshot};
+use crate::mesh::{EXTENSIONS, INGRESS, Mesh, parse, proxy, snapshot};
 
 const BOOKINFO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bookinfo");
 
@@ -144,6 +144,42 @@ fn a_socket_mark_is_on_every_cluster() {
 #[test]
 fn conflicts_are_told() {
     let mesh = Mesh::of(objects());
+    let text: Vec<String> = mesh.push.diagnostics().iter().map(ToString::to_string).collect();
+    insta::assert_snapshot!(text.join("\n"));
+}
+
+#[test]
+fn what_is_sent_is_what_arrives() {
+    let everything_yaml = include_str!("everything.yaml").to_owned() + "---" + INGRESS;
+    for mesh in [Mesh::dir(BOOKINFO), Mesh::new(&everything_yaml)] {
+        for pod in mesh.pods.values() {
+            let kind = if pod.labels.contains_key("istio") { "router" } else { "sidecar" };
+            for extensions in [&EXTENSIONS[..], &[]] {
+                let proxy = proxy(pod, kind, extensions);
+                for resource in everything(&mesh.push, &proxy) {
+                    let decoded = xds::decode(&xds::encode(&resource)).expect("decodes");
+                    assert_eq!(decoded.ignored, Vec::<String>::new(), "{}", resource.name());
+                    let (got, wanted) =
+                        (format!("{:#?}", decoded.resource), format!("{resource:#?}"));
+                    let differs = got.lines().zip(wanted.lines()).find(|(a, b)| a != b);
+                    assert_eq!(differs, None, "{}", resource.name());
+                    assert!(decoded.resource == resource, "{} differs", resource.name());
+                }
+                snapshot(&mesh.push, &proxy);
+            }
+        }
+    }
+}
+
+#[test]
+fn one_of_everything_is_all_supported() {
+    let mesh = Mesh::new(&(include_str!("everything.yaml").to_owned() + "---" + INGRESS));
+    assert_eq!(mesh.push.diagnostics(), &[]);
+}
+
+#[test]
+fn what_is_not_supported_is_told() {
+    let mesh = Mesh::new(include_str!("unsupported.yaml"));
     let text: Vec<String> = mesh.push.diagnostics().iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(text.join("\n"));
 }

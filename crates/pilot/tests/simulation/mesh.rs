@@ -38,6 +38,14 @@ pub(crate) struct Mesh {
     pub(crate) pods: BTreeMap<String, Pod>,
 }
 
+/// The client's side of a call: who, with which configuration, to where.
+#[derive(Clone, Copy)]
+struct Leg<'a> {
+    pod: &'a Pod,
+    snapshot: &'a Snapshot,
+    destination: SocketAddr,
+}
+
 /// A call to make.
 #[derive(Clone, Debug)]
 pub(crate) struct Call {
@@ -150,7 +158,7 @@ impl Mesh {
             .listener_for(destination)
             .or_else(|| snapshot.listeners().get("virtualOutbound"))
             .expect("a listener");
-        self.send(pod, &snapshot, listener, destination, call)
+        self.send(Leg { pod, snapshot: &snapshot, destination }, listener, call)
     }
 
     /// A call from outside to a port of a gateway's pod.
@@ -158,7 +166,8 @@ impl Mesh {
         let pod = &self.pods[gateway];
         let snapshot = self.snapshot(&self.proxy(gateway));
         let listener = snapshot.listeners().get(&format!("0.0.0.0_{port}")).expect("a listener");
-        self.send(pod, &snapshot, listener, SocketAddr::new(pod.ip, port), call)
+        let destination = SocketAddr::new(pod.ip, port);
+        self.send(Leg { pod, snapshot: &snapshot, destination }, listener, call)
     }
 
     /// What `/etc/resolv.conf` and the name table make of a host.
@@ -187,10 +196,8 @@ impl Mesh {
 
     fn send(
         &self,
-        pod: &Pod,
-        snapshot: &Snapshot,
+        Leg { pod, snapshot, destination }: Leg<'_>,
         listener: &Listener,
-        destination: SocketAddr,
         call: &Call,
     ) -> Outcome {
         let (host, port, path) = call.parts();
@@ -208,7 +215,7 @@ impl Mesh {
         let manager = match terminal(chain) {
             NetworkFilter::TcpProxy(tcp) => {
                 let cluster = tcp.cluster(call.random).expect("a cluster").to_owned();
-                return self.forward(pod, snapshot, &cluster, destination, call);
+                return self.forward(Leg { pod, snapshot, destination }, &cluster, call);
             }
             NetworkFilter::HttpConnectionManager(manager) => manager,
             other => panic!("{other:?} is not terminal"),
@@ -243,16 +250,14 @@ impl Mesh {
             return Outcome::answer(status);
         }
         let (cluster, _) = route.cluster(call.random).expect("a cluster");
-        self.forward(pod, snapshot, cluster, destination, call)
+        self.forward(Leg { pod, snapshot, destination }, cluster, call)
     }
 
     /// From the client's proxy to the server's.
     fn forward(
         &self,
-        pod: &Pod,
-        snapshot: &Snapshot,
+        Leg { pod, snapshot, destination }: Leg<'_>,
         name: &str,
-        destination: SocketAddr,
         call: &Call,
     ) -> Outcome {
         let refused = Outcome { cluster: name.to_owned(), ..Outcome::answer(503) };

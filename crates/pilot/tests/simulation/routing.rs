@@ -240,6 +240,6 @@ fn the_clients_namespace_has_the_first_word_on_destinations() {
         let name = "outbound|80||stock.back.svc.cluster.local";
         clusters.into_iter().find(|c| c.name == name).expect(name).lb_policy
     };
-    assert_eq!(policy(&mesh(&[elsewhere.clone()])), xds::LbPolicy::Random);
+    assert_eq!(policy(&mesh(std::slice::from_ref(&elsewhere))), xds::LbPolicy::Random);
     assert_eq!(policy(&mesh(&[elsewhere, own])), xds::LbPolicy::RoundRobin);
 }

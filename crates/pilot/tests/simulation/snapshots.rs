@@ -8,7 +8,7 @@ const BOOKINFO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/book
 fn json(resources: Vec<xds::Resource>) -> String {
     let values: Vec<serde_json::Value> = resources
         .iter()
-        .map(|resource| xds::to_json(&xds::encode(resource)).expect(resource.name()))
+        .map(|resource| xds::to_json(&xds::encode(resource)).expect("JSON"))
         .collect();
     serde_json::to_string_pretty(&values).expect("JSON")
 }
