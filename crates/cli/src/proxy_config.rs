@@ -142,5 +142,8 @@ fn table(view: &View) -> String {
         table.add_row(row.iter());
     }
     let text = table.to_string();
-    text.lines().map(|line| line.trim_end().trim_start_matches(' ')).collect::<Vec<_>>().join("\n")
+    text.lines()
+        .map(|line| line.trim_end().strip_prefix(' ').unwrap_or(line))
+        .collect::<Vec<_>>()
+        .join("\n")
 }

@@ -81,7 +81,7 @@ pub struct Options {
     pub port: u16,
 
     /// The name of this replica, shown in answers
-    #[arg(long, env = "POD_NAME", default_value = "")]
+    #[arg(long, env = "HOSTNAME", default_value = "")]
     pub pod_name: String,
 
     /// Where the other services are
