@@ -4,12 +4,18 @@
 
 use std::{
     io::{Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, SocketAddrV4, TcpListener, TcpStream, UdpSocket},
+    net::{
+        Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6, TcpListener, TcpStream,
+        UdpSocket,
+    },
     time::Duration,
 };
 
 use agent::capture::{CaptureOptions, Exempt, Ipv6Capture, Ports, apply, clean};
-use nix::sys::socket::{getsockopt, sockopt::OriginalDst};
+use nix::sys::socket::{
+    getsockopt,
+    sockopt::{Ip6tOriginalDst, OriginalDst},
+};
 
 use crate::namespace::{self, in_namespace};
 
@@ -211,11 +217,35 @@ fn applying_twice_and_cleaning_are_idempotent() {
 }
 
 #[test]
-fn both_families_can_be_programmed() {
+fn ipv6_is_captured_where_there_is_an_address() {
     in_namespace(|| {
-        let both = CaptureOptions { ipv6: Ipv6Capture::On, ..options(Exempt::Uid(1337)) };
-        let applied = apply(&both).expect("the rules are accepted");
-        assert_eq!(applied.families.len(), 2);
+        let automatic = CaptureOptions::new(Exempt::Mark(MARK));
+        let applied = apply(&automatic).expect("the rules are accepted");
+        if applied.families.len() < 2 {
+            return testkit::skip("no IPv6 in this kernel");
+        }
+        let listener = TcpListener::bind((Ipv6Addr::UNSPECIFIED, OUTBOUND)).expect("free");
+        let to = SocketAddrV6::new(Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, 0x77), 80, 0, 0);
+        let timeout = Duration::from_secs(2);
+        let _stream = TcpStream::connect_timeout(&to.into(), timeout).expect("redirected");
+        let (accepted, _) = listener.accept().expect("a connection arrives");
+        let address = getsockopt(&accepted, Ip6tOriginalDst).expect("an original destination");
+        let original = Ipv6Addr::from(address.sin6_addr.s6_addr);
+        assert_eq!((original, u16::from_be(address.sin6_port)), (*to.ip(), 80));
         clean().expect("cleaned");
+    });
+}
+
+#[test]
+fn without_a_group_of_its_own_a_workload_is_not_the_proxy() {
+    in_namespace(|| {
+        if !namespace::users_are_mapped() {
+            return;
+        }
+        apply(&options(Exempt::Uid(1337))).expect("the rules are accepted");
+        let listener = listen(OUTBOUND);
+        let _stream = namespace::with_user(1000, || dial(Who::Workload, None, (ELSEWHERE, 80)))
+            .expect("redirected");
+        assert_eq!(original(&listener), SocketAddrV4::new(ELSEWHERE, 80));
     });
 }

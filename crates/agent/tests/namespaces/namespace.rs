@@ -130,6 +130,9 @@ async fn up(handle: &Handle, name: &str, address: Option<[u8; 4]>) {
     let index = index(handle, name).await;
     if let Some(address) = address {
         handle.address().add(index, address.into(), 24).execute().await.expect("an address");
+        // fd00::1 and fd00::2, for those who want IPv6; absent where the kernel has none.
+        let v6 = std::net::Ipv6Addr::new(0xfd00, 0, 0, 0, 0, 0, 0, u16::from(address[3]));
+        let _ = handle.address().add(index, v6.into(), 64).execute().await;
     }
     let link = LinkUnspec::new_with_index(index).up().build();
     handle.link().set(link).execute().await.expect("up");
