@@ -12,7 +12,6 @@ use crate::{
     Proxy, PushContext,
     cluster::{OutboundName, is_eds},
     destination_rule::Policy,
-    peer_authentication::MtlsMode,
     world::{ServiceEndpoint, Workload},
 };
 
@@ -103,12 +102,7 @@ fn endpoint(push: &PushContext, found: &ServiceEndpoint) -> Endpoint {
     let mut metadata = Metadata::default();
     if let Some(workload) = &found.workload {
         metadata.0.insert("istio".to_owned(), workload_metadata(workload));
-        let mode = || {
-            push.peer_authentications
-                .workload(&workload.namespace, &workload.labels)
-                .port(found.port)
-        };
-        if workload.takes_mtls() && mode() != MtlsMode::Disable {
+        if push.takes_mtls(found) {
             metadata.0.insert(
                 "envoy.transport_socket_match".to_owned(),
                 Struct::from([("tlsMode".to_owned(), Value::from("istio"))]),

@@ -14,10 +14,10 @@ use crate::{
     cluster,
     destination_rule::DestinationRules,
     diagnostics, endpoint, listener, name_table,
-    peer_authentication::PeerAuthentications,
+    peer_authentication::{MtlsMode, PeerAuthentications},
     route,
     virtual_service::VirtualServices,
-    world::{Addressing, Service},
+    world::{Addressing, Service, ServiceEndpoint},
 };
 
 /// A world with all that is derived from it for generation. Immutable: a new world has a new one.
@@ -60,6 +60,19 @@ impl PushContext {
         self.world.services.iter().map(Arc::as_ref).filter(|service| {
             service.visibility.includes(&proxy.namespace)
                 && !matches!(service.addressing, Addressing::Alias(_))
+        })
+    }
+
+    /// Whether an endpoint takes mutual TLS: its workload has a sidecar, and no policy turns it off on
+    /// the port.
+    pub(crate) fn takes_mtls(&self, endpoint: &ServiceEndpoint) -> bool {
+        endpoint.workload.as_ref().is_some_and(|workload| {
+            workload.takes_mtls()
+                && self
+                    .peer_authentications
+                    .workload(&workload.namespace, &workload.labels)
+                    .port(endpoint.port)
+                    != MtlsMode::Disable
         })
     }
 

@@ -58,10 +58,8 @@ fn apply_automatic(cluster: &mut Cluster, target: Target<'_>, name: OutboundName
     if cluster.discovery == Discovery::OriginalDst {
         // There is no endpoint metadata to go by: all endpoints take it or none is sent it.
         let endpoints = push.world.endpoints(&target.service.hostname);
-        let takes_mtls = |workload: &crate::world::Workload| workload.takes_mtls();
-        if !endpoints.is_empty()
-            && endpoints.iter().all(|e| e.workload.as_deref().is_some_and(takes_mtls))
-        {
+        let mut endpoints = endpoints.iter().filter(|e| e.port_name == target.port.name).peekable();
+        if endpoints.peek().is_some() && endpoints.all(|endpoint| push.takes_mtls(endpoint)) {
             cluster.transport_socket = Some(tls);
         }
         return;

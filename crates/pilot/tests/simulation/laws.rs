@@ -183,3 +183,32 @@ fn what_is_not_supported_is_told() {
     let text: Vec<String> = mesh.push.diagnostics().iter().map(ToString::to_string).collect();
     insta::assert_snapshot!(text.join("\n"));
 }
+
+#[test]
+fn a_thousand_services_take_no_time() {
+    let mut text = String::new();
+    for number in 0..1000 {
+        text += &format!(
+            "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: n}}\nspec: \
+             {{selector: {{app: a{number}}}, ports: [{{name: http, port: 80}}]}}\n---\napiVersion: \
+             networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: s{number}, namespace: \
+             n}}\nspec: {{hosts: [s{number}], http: [{{route: [{{destination: {{host: \
+             s{number}}}}}]}}]}}\n---\napiVersion: networking.istio.io/v1\nkind: \
+             DestinationRule\nmetadata: {{name: s{number}, namespace: n}}\nspec: {{host: s{number}, \
+             subsets: [{{name: v1, labels: {{v: v1}}}}]}}\n"
+        );
+    }
+    text += "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: n}\nspec:\n  \
+             selector: {matchLabels: {app: a1}}\n  template:\n    metadata: {labels: {app: a1}}\n    \
+             spec: {containers: [{name: app, image: none}]}\n";
+    let mesh = Mesh::new(&text);
+    let started = std::time::Instant::now();
+    let push = PushContext::new(Arc::new(World::new(mesh.objects.clone())));
+    let made = started.elapsed();
+    let resources = everything(&push, &mesh.proxy("web")).len();
+    let took = started.elapsed();
+    assert!(resources > 4000);
+    // A generous bound on what must not be quadratic, for an unoptimised build on a busy machine.
+    assert!(took.as_secs() < 10, "world {made:?}, all {took:?}");
+    eprintln!("world {made:?}, all {took:?}");
+}
