@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-/// The kubelet forgets a container's restarts after it ran this long.
-const APPLICATION_RESET: Duration = Duration::from_secs(600);
+/// An application that ran this long starts over. COMPAT: the kubelet waits for 10 minutes.
+const APPLICATION_RESET: Duration = Duration::from_secs(60);
 const INFRASTRUCTURE_RESET: Duration = Duration::from_secs(30);
-/// Restarts of an application that wait one second only, before the kubelet's steps begin: on one
-/// machine a developer watches, so a single crash should not cost ten seconds.
-const QUICK_RESTARTS: u32 = 3;
+/// The first restarts of an application, before the kubelet's steps begin. The kubelet's first one
+/// is immediate, too; some more come quickly, since on one machine a developer watches.
+const QUICK_RESTARTS: [Duration; 3] =
+    [Duration::from_millis(50), Duration::from_secs(1), Duration::from_secs(1)];
 
 /// What kind of process is restarted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,10 @@ impl Backoff {
         let failures = self.failures;
         self.failures = failures.saturating_add(1);
         match self.policy {
-            Policy::Application if failures < QUICK_RESTARTS => Duration::from_secs(1),
-            Policy::Application => doubled(10_000, failures - QUICK_RESTARTS, 300_000),
+            Policy::Application => match QUICK_RESTARTS.get(index(failures)) {
+                Some(quick) => *quick,
+                None => doubled(10_000, failures.saturating_sub(3), 300_000),
+            },
             Policy::Infrastructure => doubled(250, failures, 10_000),
         }
     }
@@ -53,6 +56,10 @@ impl Backoff {
     pub(crate) fn is_crash_loop(&self) -> bool {
         self.failures > 1
     }
+}
+
+fn index(failures: u32) -> usize {
+    usize::try_from(failures).unwrap_or(usize::MAX)
 }
 
 fn doubled(first_ms: u64, times: u32, cap_ms: u64) -> Duration {
@@ -74,7 +81,7 @@ mod tests {
     fn applications_are_quick_then_follow_the_kubelet() {
         assert_eq!(
             delays(Policy::Application, 10),
-            [1000, 1000, 1000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]
+            [50, 1000, 1000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]
         );
     }
 

@@ -160,7 +160,7 @@ impl HostGateway {
             match accepted {
                 Ok((host, _)) => {
                     let target = (to, self.port);
-                    tokio::spawn(copy(host, target, stop.clone()));
+                    tokio::spawn(copy(host, target));
                 }
                 Err(error) => {
                     tracing::warn!("gateway relay: {error}");
@@ -171,12 +171,10 @@ impl HostGateway {
     }
 }
 
-async fn copy(mut host: TcpStream, target: (Ipv4Addr, u16), stop: CancellationToken) {
+/// Lives as long as both ends want: a gateway that drains closes its end.
+async fn copy(mut host: TcpStream, target: (Ipv4Addr, u16)) {
     let _ = host.set_nodelay(true);
     let Ok(mut gateway) = TcpStream::connect(target).await else { return };
     let _ = gateway.set_nodelay(true);
-    tokio::select! {
-        () = stop.cancelled() => {}
-        _ = tokio::io::copy_bidirectional(&mut host, &mut gateway) => {}
-    }
+    let _ = tokio::io::copy_bidirectional(&mut host, &mut gateway).await;
 }
