@@ -116,7 +116,8 @@ mod tests {
 
     #[test]
     fn reads_durations() {
-        for (text, millis) in [("24h", 86_400_000), ("20s", 20_000), ("100ms", 100), ("1m30s", 90_000)]
+        for (text, millis) in
+            [("24h", 86_400_000), ("20s", 20_000), ("100ms", 100), ("1m30s", 90_000)]
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }

@@ -36,6 +36,9 @@ mod reconcile;
 
 /// After this long the table is shown even if something is still not ready.
 const SETTLE: Duration = Duration::from_secs(60);
+/// How long the last replica's readiness may take to reach every proxy: the control plane's watch
+/// and debounce, and a push.
+const SPREAD: Duration = Duration::from_millis(600);
 /// All replicas together have this long to end; what is left then dies with the namespace.
 const DRAIN: Duration = Duration::from_secs(40);
 
@@ -100,6 +103,8 @@ struct Runtime {
     control_was_ready: bool,
     control_restarts: u32,
     settled: bool,
+    /// When the mesh counts as settled, whatever is still missing.
+    settle_by: Instant,
     relay: Option<(u16, CancellationToken)>,
     stop_control: CancellationToken,
     control_task: Option<tokio::task::JoinHandle<()>>,
@@ -156,6 +161,7 @@ impl Runtime {
             control_was_ready: false,
             control_restarts: 0,
             settled: false,
+            settle_by: Instant::now() + SETTLE,
             relay: None,
             stop_control: CancellationToken::new(),
             control_task: None,
@@ -174,7 +180,6 @@ impl Runtime {
         let report = self.files.read().context("cannot read the configuration directory")?;
         self.take_files(report, false);
         self.start_control()?;
-        let settle_by = Instant::now() + SETTLE;
         loop {
             self.step();
             let settling = !self.settled;
@@ -182,7 +187,7 @@ impl Runtime {
                 () = self.world.shutdown.cancelled() => return Ok(()),
                 () = self.world.changed.notified() => {}
                 () = watch.changed() => self.reload(),
-                () = tokio::time::sleep_until(settle_by), if settling => {
+                () = tokio::time::sleep_until(self.settle_by), if settling => {
                     self.settled = true;
                     Event::Settled.send();
                 }
@@ -350,9 +355,8 @@ impl Runtime {
         let settled = self.control_was_ready
             && self.replicas.len() >= usize::try_from(wanted).unwrap_or(usize::MAX)
             && self.replicas.iter().all(|replica| replica.live().phase().is_settled());
-        if settled && !self.settled {
-            self.settled = true;
-            Event::Settled.send();
+        if settled {
+            self.settle_by = self.settle_by.min(Instant::now() + SPREAD);
         }
     }
 

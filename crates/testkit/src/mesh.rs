@@ -96,7 +96,8 @@ impl Mesh {
             if let Some(status) = self.child.try_wait()? {
                 bail!("mizzen up ended with {status}:\n{}", self.printed());
             }
-            if self.status().is_ok_and(|status| all_ready(&status)) {
+            let settled = self.printed().contains("press Ctrl-C to stop");
+            if settled && self.status().is_ok_and(|status| all_ready(&status)) {
                 return Ok(());
             }
             ensure!(Instant::now() < deadline, "not ready in time:\n{}", self.printed());
