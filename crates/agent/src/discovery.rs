@@ -106,9 +106,11 @@ impl Discovery {
     /// When there is no connection within 5 s.
     pub(crate) async fn channel(&self) -> Result<Channel, DiscoveryError> {
         let connecting = self.endpoint()?.connect_with_connector(self.connector()).await;
-        connecting.map_err(|error| DiscoveryError::Connect {
-            address: self.address.clone(),
-            why: error.source().map_or_else(|| error.to_string(), causes),
+        connecting.map_err(|error| {
+            let why = error.source().map_or_else(|| error.to_string(), causes);
+            // Our own connector has said whose connection it was.
+            let why = why.replace(&format!("control plane {}: ", self.address), "");
+            DiscoveryError::Connect { address: self.address.clone(), why }
         })
     }
 

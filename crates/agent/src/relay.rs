@@ -65,15 +65,16 @@ impl Relay {
         let cancelled = self.take_over();
         let channel = match tokio::time::timeout(OPEN_TIMEOUT, self.discovery.channel()).await {
             Ok(Ok(channel)) => channel,
-            Ok(Err(error)) => return Err(self.refused(&error.to_string())),
+            Ok(Err(error)) => return Err(self.refused(error.to_string())),
             Err(_) => {
-                let seconds = OPEN_TIMEOUT.as_secs();
-                return Err(self.refused(&format!("no connection within {seconds} s")));
+                let (address, seconds) = (&self.discovery.address, OPEN_TIMEOUT.as_secs());
+                let why = format!("control plane {address}: no connection within {seconds} s");
+                return Err(self.refused(why));
             }
         };
         let (to_upstream, requests) = mpsc::channel(BACKLOG);
         let mut request = Request::new(ReceiverStream::new(requests));
-        self.discovery.authorize(&mut request).map_err(|error| self.refused(&error.to_string()))?;
+        self.discovery.authorize(&mut request).map_err(|error| self.refused(error.to_string()))?;
         let (to_downstream, answers) = mpsc::channel(BACKLOG);
         let link = Link::<E> {
             control_plane: self.discovery.address.clone(),
@@ -86,10 +87,10 @@ impl Relay {
         Ok(Response::new(Box::pin(ReceiverStream::new(answers))))
     }
 
-    fn refused(&self, why: &str) -> Status {
+    fn refused(&self, why: String) -> Status {
         self.metrics.upstream_failures.inc();
-        tracing::warn!(control_plane = self.discovery.address, why, "xDS not connected");
-        Status::unavailable(format!("control plane {}: {why}", self.discovery.address))
+        tracing::warn!(why, "xDS not connected");
+        Status::unavailable(why)
     }
 
     /// Ends the stream before this one.

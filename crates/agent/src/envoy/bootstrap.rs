@@ -29,6 +29,14 @@ pub(crate) fn bootstrap(options: &AgentOptions) -> Value {
             } },
             { "name": "admin", "admin_layer": {} },
         ] },
+        "overload_manager": { "resource_monitors": [{
+            // Envoy warns when there is no limit. Istio sets none either; this is none.
+            "name": "envoy.resource_monitors.global_downstream_max_connections",
+            "typed_config": {
+                "@type": "type.googleapis.com/envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                "max_active_downstream_connections": i32::MAX,
+            },
+        }] },
         "stats_config": { "use_all_default_tags": false, "stats_tags": stats_tags() },
         "dynamic_resources": {
             "ads_config": {
