@@ -22,7 +22,6 @@ enum OnOff {
 }
 
 #[derive(Debug, clap::Args)]
-#[expect(clippy::struct_excessive_bools, reason = "flags of a command line")]
 pub(crate) struct Args {
     /// How the proxy's own traffic is told apart
     #[arg(long, value_enum, default_value = "uid")]
