@@ -24,7 +24,7 @@ use tokio::time::Instant;
 /// `initial_fetch_timeout`).
 const WARMING_TIMEOUT: Duration = Duration::from_secs(15);
 /// How long something that is gone is kept for those who still refer to it.
-const GONE_TIMEOUT: Duration = Duration::from_secs(30);
+const GONE_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// A resource in use, and the one that will replace it once it is warm.
 #[derive(Debug)]

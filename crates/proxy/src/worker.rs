@@ -28,6 +28,10 @@ use crate::{
     upstream::ClusterLocal,
 };
 
+/// The configuration as a worker holds it: cloning the outer pointer touches no counter that other
+/// workers share.
+pub(crate) type LocalSnapshot = Rc<Arc<Snapshot>>;
+
 /// How often log lines are handed over and pools of gone clusters are looked for.
 const TICK: Duration = Duration::from_millis(200);
 
@@ -67,7 +71,7 @@ impl WorkerHandle {
 /// What a worker's connections share. Never leaves its thread.
 pub(crate) struct Worker {
     pub(crate) shared: Arc<Shared>,
-    snapshot: RefCell<Rc<Arc<Snapshot>>>,
+    snapshot: RefCell<LocalSnapshot>,
     rng: RefCell<SmallRng>,
     pub(crate) istio: RefCell<IstioStats>,
     pub(crate) logs: RefCell<LogBuffers>,
@@ -89,7 +93,7 @@ impl Worker {
     }
 
     /// The configuration of the moment; the shared counter is touched only when it has changed.
-    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+    pub(crate) fn snapshot(&self) -> LocalSnapshot {
         let current = self.shared.snapshot.load();
         let mut cached = self.snapshot.borrow_mut();
         if !Arc::ptr_eq(&current, &cached) {

@@ -7,7 +7,9 @@ use std::{
 
 use engine::RouteTable;
 
-use super::{Slot, WARMING_TIMEOUT};
+use tokio::time::Instant;
+
+use super::{GONE_TIMEOUT, Slot, WARMING_TIMEOUT};
 
 /// All route configurations that listeners need.
 #[derive(Debug, Default)]
@@ -20,6 +22,9 @@ impl Routes {
     /// Takes a route configuration.
     pub(super) fn put(&mut self, config: xds::RouteConfiguration) -> Result<(), String> {
         if self.known.get(&config.name) == Some(&config) {
+            if let Some(slot) = self.slots.get_mut(&config.name) {
+                slot.gone = None;
+            }
             return Ok(());
         }
         let table = RouteTable::new(&config).map_err(|error| error.to_string())?;
@@ -28,10 +33,17 @@ impl Routes {
         Ok(())
     }
 
-    /// Forgets what no listener needs any more.
+    /// Forgets what no listener has needed for a while: connections of a listener that is gone may
+    /// still ask for it.
     pub(super) fn retain(&mut self, wanted: &BTreeSet<String>) {
-        self.slots.retain(|name, _| wanted.contains(name));
-        self.known.retain(|name, _| wanted.contains(name));
+        self.slots.retain(|name, slot| {
+            if wanted.contains(name) {
+                slot.gone = None;
+                return true;
+            }
+            slot.gone.get_or_insert_with(Instant::now).elapsed() < GONE_TIMEOUT
+        });
+        self.known.retain(|name, _| self.slots.contains_key(name));
     }
 
     /// Puts to use what is warm: all clusters that it names and that exist can be used. Whether
@@ -40,8 +52,7 @@ impl Routes {
         let mut changed = false;
         for slot in self.slots.values_mut() {
             let warm = slot.warming.take_if(|(table, since)| {
-                since.elapsed() >= WARMING_TIMEOUT
-                    || !clusters(table).any(|cluster| is_warming(cluster))
+                since.elapsed() >= WARMING_TIMEOUT || !clusters(table).any(&is_warming)
             });
             if let Some((table, _)) = warm {
                 slot.active = Some(table);

@@ -106,11 +106,11 @@ impl Store {
         let all = self.shared.secrets.all();
         let slots = all.iter().filter(|slot| {
             slot.source().name == secret.name
-                && match (&slot.source().server, server) {
-                    (xds::SecretServer::Ads, Some(xds::SecretServer::Ads)) => true,
-                    (xds::SecretServer::Cluster(_), Some(xds::SecretServer::Cluster(_))) => true,
-                    _ => false,
-                }
+                && matches!(
+                    (&slot.source().server, server),
+                    (xds::SecretServer::Ads, Some(xds::SecretServer::Ads))
+                        | (xds::SecretServer::Cluster(_), Some(xds::SecretServer::Cluster(_)))
+                )
         });
         let value = Arc::new(value);
         for slot in slots {

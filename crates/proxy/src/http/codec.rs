@@ -162,8 +162,7 @@ async fn serve_http1(http: Rc<HttpConnection>, io: Downstream) -> hyper::Result<
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(headers_timeout.or(idle))
-        .max_buf_size(http.manager.max_header_bytes + REQUEST_LINE)
-        .pipeline_flush(true);
+        .max_buf_size(http.manager.max_header_bytes + REQUEST_LINE);
     let service = {
         let http = Rc::clone(&http);
         service_fn(move |request| {

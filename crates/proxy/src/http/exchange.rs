@@ -75,11 +75,6 @@ impl Exchange {
         self.request_headers.keep(names, headers);
     }
 
-    /// The request's headers that were kept.
-    pub(super) fn request_headers(&self) -> &Kept {
-        &self.request_headers
-    }
-
     /// Keeps what the log and metrics want to know of the answer's head.
     pub(super) fn on_response(&mut self, status: u16, headers: &HeaderMap) {
         self.facts.code = status;

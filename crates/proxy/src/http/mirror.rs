@@ -109,7 +109,7 @@ impl Copy {
         };
         let stats = &self.cluster.shared.stats;
         stats.rq_total.inc();
-        let Ok(mut lease) = local.checkout(&self.worker, &target, wire, None, &authority).await
+        let Ok(mut lease) = local.checkout(&self.worker, &target, (wire, None), &authority).await
         else {
             stats.rq_5xx.inc();
             return;

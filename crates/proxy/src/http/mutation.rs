@@ -19,7 +19,13 @@ pub(super) fn request(
         remove(headers, name);
     }
     for option in &mutations.request_add {
-        let value = fill(&option.value, exchange, headers, true);
+        let scope = Scope {
+            facts: &exchange.facts,
+            request: headers,
+            response: &Kept::default(),
+            trailers: None,
+        };
+        let value = fill(&option.value, &scope);
         put(headers, option, value);
     }
 }
@@ -28,13 +34,15 @@ pub(super) fn request(
 pub(super) fn response(
     mutations: &xds::HeaderMutations,
     headers: &mut HeaderMap,
+    request: &HeaderMap,
     exchange: &Exchange,
 ) {
     for name in &mutations.response_remove {
         remove(headers, name);
     }
     for option in &mutations.response_add {
-        let value = fill(&option.value, exchange, headers, false);
+        let scope = Scope { facts: &exchange.facts, request, response: headers, trailers: None };
+        let value = fill(&option.value, &scope);
         put(headers, option, value);
     }
 }
@@ -64,29 +72,13 @@ fn is_protected(name: &str) -> bool {
     name.starts_with(':') || name.eq_ignore_ascii_case(header::HOST.as_str())
 }
 
-fn fill(
-    text: &str,
-    exchange: &Exchange,
-    headers: &HeaderMap,
-    of_request: bool,
-) -> Option<HeaderValue> {
+fn fill(text: &str, scope: &Scope<'_>) -> Option<HeaderValue> {
     if !text.contains('%') {
         return HeaderValue::from_str(text).ok();
     }
     // A value that is no template is sent as it stands.
     let Ok(template) = Template::parse(text) else { return HeaderValue::from_str(text).ok() };
-    let nothing = Kept::default();
     let mut out = String::new();
-    let scope = if of_request {
-        Scope { facts: &exchange.facts, request: headers, response: &nothing, trailers: None }
-    } else {
-        Scope {
-            facts: &exchange.facts,
-            request: exchange.request_headers(),
-            response: headers,
-            trailers: None,
-        }
-    };
-    template.write(&scope, "", |text, out| out.push_str(text), &mut out);
+    template.write(scope, "", |text, out| out.push_str(text), &mut out);
     if out.is_empty() { None } else { HeaderValue::from_str(&out).ok() }
 }

@@ -47,14 +47,14 @@ pub(super) async fn route(
     match &route.config.action {
         xds::Action::Redirect(redirect) => {
             let mut reply = redirect_reply(&head, route, redirect);
-            mutate_reply(&mut reply, route, &exchange);
+            mutate_reply(&mut reply, route, &head, &exchange);
             reply.into_response(exchange)
         }
         xds::Action::DirectResponse(direct) => {
             let status = StatusCode::from_u16(direct.status).unwrap_or(StatusCode::OK);
             let mut reply = LocalReply::new(status, "", "direct_response");
             reply.body = direct.body.clone().into();
-            mutate_reply(&mut reply, route, &exchange);
+            mutate_reply(&mut reply, route, &head, &exchange);
             reply.into_response(exchange)
         }
         xds::Action::NonForwarding => LocalReply::no_route().into_response(exchange),
@@ -69,19 +69,19 @@ pub(super) async fn route(
                 return LocalReply::no_cluster(action.cluster_not_found_response_code)
                     .into_response(exchange);
             };
-            let plan = Plan::new(&mut head, virtual_host, route, action, weighted, &exchange);
+            let plan = Plan::new(&mut head, (virtual_host, route), action, weighted, &exchange);
             Forward { snapshot, plan, cluster }.run(head, body, exchange).await
         }
     }
 }
 
-fn mutate_reply(reply: &mut LocalReply, route: &engine::Route, exchange: &Exchange) {
+fn mutate_reply(reply: &mut LocalReply, route: &engine::Route, head: &Head, exchange: &Exchange) {
     let mutations = &route.config.headers;
     if mutations.response_add.is_empty() && mutations.response_remove.is_empty() {
         return;
     }
     let mut map: http::HeaderMap = reply.headers.drain(..).collect();
-    mutation::response(mutations, &mut map, exchange);
+    mutation::response(mutations, &mut map, &head.headers, exchange);
     reply.headers.extend(map.iter().map(|(name, value)| (name.clone(), value.clone())));
 }
 
@@ -150,7 +150,7 @@ impl Forward<'_> {
             return LocalReply::overflow().into_response(exchange);
         }
         shared.stats.rq_total.inc();
-        let active = Active::new(&self.cluster);
+        exchange.active = Some(Active::new(&self.cluster));
         exchange.on_request(head.line(), &head.headers);
         let mut body = self.body(&head, body, &exchange);
         let mut attempts = 0;
@@ -162,10 +162,10 @@ impl Forward<'_> {
             let outcome = self.attempt(&mut head, body.next(), &mut exchange, &mut tried).await;
             drop(retrying.take());
             let Some(reason) = self.retry_reason(&outcome) else {
-                return self.settle(outcome, head, exchange, body, active);
+                return self.settle(outcome, head, exchange, &body);
             };
             if !self.may_retry(attempts, &body, &mut exchange) {
-                return self.settle(outcome, head, exchange, body, active);
+                return self.settle(outcome, head, exchange, &body);
             }
             tracing::debug!(cluster = %shared.name, ?reason, attempts, "repeats a request");
             drop(outcome);
@@ -247,12 +247,11 @@ impl Forward<'_> {
         outcome: Result<Answer, Failure>,
         head: Head,
         mut exchange: Box<Exchange>,
-        body: Bodies,
-        active: Active,
+        body: &Bodies,
     ) -> Response<ResponseBody> {
         body.release();
         match outcome {
-            Ok(answer) => self.answer(answer, head, exchange, active),
+            Ok(answer) => self.answer(answer, head, exchange),
             Err(failure) => {
                 exchange.keep_request_headers(&head.headers);
                 exchange.facts.transport_failure.clone_from(&failure.transport_failure);
@@ -269,19 +268,18 @@ impl Forward<'_> {
         answer: Answer,
         head: Head,
         mut exchange: Box<Exchange>,
-        active: Active,
     ) -> Response<ResponseBody> {
         let Answer { response, lease, since, .. } = answer;
         let upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let (parts, incoming) = response.into_parts();
         let mut response = Response::from_parts(parts, ());
         response::sanitize(&mut response, upgraded && head.upgrade.is_some());
+        exchange.facts.code = response.status().as_u16();
         self.respond(&mut response, &head, &mut exchange, since.elapsed());
         exchange.set_details("via_upstream");
         exchange.keep_request_headers(&head.headers);
         response::finish(&mut exchange, &mut response);
         let (parts, ()) = response.into_parts();
-        exchange.active = Some(active);
         if upgraded && let Some((client, _)) = head.upgrade {
             return upgrade::tunnel(parts, client, incoming, lease, exchange);
         }
@@ -316,7 +314,7 @@ impl Forward<'_> {
             map.insert(headers::PEER_METADATA, local.metadata.clone());
         }
         for mutations in self.plan.mutations() {
-            mutation::response(mutations, map, exchange);
+            mutation::response(mutations, map, &head.headers, exchange);
         }
         head.cors.apply(map);
     }

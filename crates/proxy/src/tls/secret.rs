@@ -18,7 +18,7 @@ use super::TlsError;
 #[derive(Debug)]
 pub(crate) enum SecretValue {
     /// A certificate with its key.
-    Identity(CertifiedIdentity),
+    Identity(Box<CertifiedIdentity>),
     /// Trust anchors.
     Trust(TrustBundle),
 }
@@ -34,7 +34,7 @@ impl SecretValue {
                 let chain = text(certificate_chain, "tls_certificate.certificate_chain")?;
                 let key = text(private_key, "tls_certificate.private_key")?;
                 CertifiedIdentity::from_pem(&chain, &key)
-                    .map(Self::Identity)
+                    .map(|identity| Self::Identity(Box::new(identity)))
                     .map_err(|error| format!("tls_certificate: {error}"))
             }
             xds::SecretKind::ValidationContext { trusted_ca } => {
@@ -92,7 +92,7 @@ impl SecretSlot {
         }
     }
 
-    pub(super) fn identity(&self) -> Result<CertifiedIdentity, TlsError> {
+    pub(super) fn identity(&self) -> Result<Box<CertifiedIdentity>, TlsError> {
         match self.value.load().as_deref() {
             Some(SecretValue::Identity(identity)) => Ok(identity.clone()),
             Some(_) => Err(TlsError::WrongKind(self.source.name.clone(), "a certificate")),

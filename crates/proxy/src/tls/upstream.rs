@@ -111,7 +111,7 @@ impl UpstreamTls {
         let identity = self.certificate.as_ref().map(|slot| slot.identity()).transpose()?;
         let bundle = self.trust.as_ref().map(TrustSource::bundle).transpose()?.flatten();
         let server = self.server_auth(bundle);
-        Ok(client_config(identity.as_ref(), server, alpn(names), self.versions)?)
+        Ok(client_config(identity.as_deref(), server, alpn(names), self.versions)?)
     }
 
     fn server_auth(&self, bundle: Option<TrustBundle>) -> ServerAuth {

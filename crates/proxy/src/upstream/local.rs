@@ -87,8 +87,7 @@ impl ClusterLocal {
         &self,
         worker: &Rc<Worker>,
         target: &Target,
-        wire: Wire,
-        alpn: Option<&[String]>,
+        (wire, alpn): (Wire, Option<&[String]>),
         host: &str,
     ) -> Result<Lease, CheckoutError> {
         let (index, transport) = target.cluster.transport(target.host.as_deref());

@@ -213,7 +213,8 @@ impl Forward<'_> {
         let mut body = Some(body);
         let mut unsent = None;
         for stale in 0..=STALE_CONNECTIONS {
-            let checkout = local.checkout(&worker, target, wire, alpn.as_deref(), &head.authority);
+            let checkout =
+                local.checkout(&worker, target, (wire, alpn.as_deref()), &head.authority);
             let mut lease = checkout.await.map_err(connect_failure)?;
             exchange.facts.upstream_local = lease.upstream().local;
             exchange.upstream_principal = lease.upstream().principal.clone();
@@ -221,7 +222,7 @@ impl Forward<'_> {
                 Some(request) => request,
                 None => {
                     let body = body.take().unwrap_or(RequestBody::Empty);
-                    self.request(head, body, exchange, &lease, target)?
+                    self.request(head, body, exchange, (&lease, target))?
                 }
             };
             let since = Instant::now();
@@ -268,8 +269,7 @@ impl Forward<'_> {
         head: &Head,
         body: RequestBody,
         exchange: &Exchange,
-        lease: &Lease,
-        target: &Target,
+        (lease, target): (&Lease, &Target),
     ) -> Result<Request<RequestBody>, Failure> {
         let authority = match target.host.as_ref().map(|host| &host.endpoint.address) {
             Some(xds::Address::Hostname { host, .. }) if self.plan.auto_host => host.clone(),

@@ -38,8 +38,7 @@ impl<'a> Plan<'a> {
     /// Reads a route and applies to the request what does not depend on the attempt.
     pub(super) fn new(
         head: &mut Head,
-        virtual_host: &engine::VirtualHost,
-        route: &'a engine::Route,
+        (virtual_host, route): (&engine::VirtualHost, &'a engine::Route),
         action: &'a xds::RouteAction,
         weighted: Option<&'a xds::ClusterWeight>,
         exchange: &Exchange,

@@ -1,0 +1,195 @@
+//! A control plane (or an agent's SDS) that serves what a test tells it.
+
+use std::{
+    collections::BTreeMap,
+    path::Path,
+    pin::Pin,
+    sync::{Arc, Mutex},
+};
+
+use futures_util::Stream;
+use pb::envoy::service::{
+    discovery::v3::{
+        DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
+        aggregated_discovery_service_server::{
+            AggregatedDiscoveryService, AggregatedDiscoveryServiceServer,
+        },
+    },
+    secret::v3::secret_discovery_service_server::{
+        SecretDiscoveryService, SecretDiscoveryServiceServer,
+    },
+};
+use tokio::sync::{mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, UnixListenerStream};
+use tonic::{Request, Response, Status, Streaming};
+use xds::{
+    Resource, ResourceType,
+    session::{Encoded, EventKind, Protocol, Removals, Resources, Server},
+};
+
+type World = BTreeMap<ResourceType, Resources>;
+
+/// What is served, and what clients said about it.
+#[derive(Clone)]
+pub(crate) struct Control {
+    world: Arc<watch::Sender<World>>,
+    nacks: Arc<Mutex<Vec<String>>>,
+    version: Arc<Mutex<u64>>,
+}
+
+impl Control {
+    /// Serves on a Unix socket.
+    pub(crate) fn start(path: &Path) -> Self {
+        let control = Self {
+            world: Arc::new(watch::Sender::new(World::new())),
+            nacks: Arc::default(),
+            version: Arc::default(),
+        };
+        control.serve(path);
+        control
+    }
+
+    fn serve(&self, path: &Path) -> tokio::task::JoinHandle<()> {
+        let listener = tokio::net::UnixListener::bind(path).expect("socket");
+        let service = self.clone();
+        tokio::spawn(async move {
+            tonic::transport::Server::builder()
+                .add_service(AggregatedDiscoveryServiceServer::new(service.clone()))
+                .add_service(SecretDiscoveryServiceServer::new(service))
+                .serve_with_incoming(UnixListenerStream::new(listener))
+                .await
+                .expect("served");
+        })
+    }
+
+    /// Serves a resource.
+    pub(crate) fn put(&self, resource: Resource) {
+        let mut version = self.version.lock().unwrap();
+        *version += 1;
+        let encoded = Encoded { version: version.to_string(), any: xds::encode(&resource) };
+        self.world.send_modify(|world| {
+            let of = world.entry(resource.resource_type()).or_default();
+            of.insert(resource.name().to_owned(), encoded);
+        });
+    }
+
+    /// Serves bytes that are no good resource.
+    pub(crate) fn put_raw(&self, kind: ResourceType, name: &str, any: pb::Any) {
+        let encoded = Encoded { version: "raw".to_owned(), any };
+        self.world.send_modify(|world| {
+            world.entry(kind).or_default().insert(name.to_owned(), encoded);
+        });
+    }
+
+    /// Serves a resource no more.
+    pub(crate) fn remove(&self, kind: ResourceType, name: &str) {
+        self.world.send_modify(|world| {
+            world.entry(kind).or_default().remove(name);
+        });
+    }
+
+    /// What clients refused.
+    pub(crate) fn nacks(&self) -> Vec<String> {
+        self.nacks.lock().unwrap().clone()
+    }
+
+    fn stream(
+        &self,
+        requests: Streaming<DeltaDiscoveryRequest>,
+        only: Option<ResourceType>,
+    ) -> Answers {
+        let (answers, inbox) = mpsc::channel(16);
+        tokio::spawn(self.clone().session(requests, answers, only));
+        Box::pin(ReceiverStream::new(inbox))
+    }
+
+    async fn session(
+        self,
+        mut requests: Streaming<DeltaDiscoveryRequest>,
+        answers: mpsc::Sender<Result<DeltaDiscoveryResponse, Status>>,
+        only: Option<ResourceType>,
+    ) {
+        let mut server = Server::new(Protocol::Delta);
+        let mut world = self.world.subscribe();
+        loop {
+            tokio::select! {
+                request = requests.message() => {
+                    let Ok(Some(mut request)) = request else { return };
+                    if let Some(kind) = only {
+                        request.type_url = kind.type_url().to_owned();
+                    }
+                    let event = server.on_request(request).expect("protocol");
+                    if let EventKind::Nacked { detail, .. } = event.kind {
+                        self.nacks.lock().unwrap().push(detail);
+                    }
+                }
+                changed = world.changed() => {
+                    if changed.is_err() { return; }
+                }
+            }
+            let now = world.borrow_and_update().clone();
+            for kind in ResourceType::ALL {
+                if server.subscription(kind.type_url()).is_none() {
+                    continue;
+                }
+                let empty = Resources::new();
+                let resources = now.get(&kind).unwrap_or(&empty);
+                if let Some(answer) = server.push(kind.type_url(), resources, Removals::Now)
+                    && answers.send(Ok(answer)).await.is_err()
+                {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+type Answers = Pin<Box<dyn Stream<Item = Result<DeltaDiscoveryResponse, Status>> + Send>>;
+type Never = Pin<Box<dyn Stream<Item = Result<DiscoveryResponse, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl AggregatedDiscoveryService for Control {
+    type StreamAggregatedResourcesStream = Never;
+    type DeltaAggregatedResourcesStream = Answers;
+
+    async fn stream_aggregated_resources(
+        &self,
+        _: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Never>, Status> {
+        Err(Status::unimplemented("delta only"))
+    }
+
+    async fn delta_aggregated_resources(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        Ok(Response::new(self.stream(request.into_inner(), None)))
+    }
+}
+
+#[tonic::async_trait]
+impl SecretDiscoveryService for Control {
+    type StreamSecretsStream = Never;
+    type DeltaSecretsStream = Answers;
+
+    async fn stream_secrets(
+        &self,
+        _: Request<Streaming<DiscoveryRequest>>,
+    ) -> Result<Response<Never>, Status> {
+        Err(Status::unimplemented("delta only"))
+    }
+
+    async fn delta_secrets(
+        &self,
+        request: Request<Streaming<DeltaDiscoveryRequest>>,
+    ) -> Result<Response<Answers>, Status> {
+        Ok(Response::new(self.stream(request.into_inner(), Some(ResourceType::Secret))))
+    }
+
+    async fn fetch_secrets(
+        &self,
+        _: Request<DiscoveryRequest>,
+    ) -> Result<Response<DiscoveryResponse>, Status> {
+        Err(Status::unimplemented("delta only"))
+    }
+}
