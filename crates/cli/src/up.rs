@@ -3,11 +3,13 @@
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use local::event::Event;
 use local::launch::{self, Events, GatewayAddress, Launch, LaunchError, Mesh};
 use local::state::StateDir;
+use local::status::{WorkloadStatus, XdsState};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 
@@ -115,8 +117,22 @@ async fn follow(
     Ok(asked > 0 && (clean || asked > 1))
 }
 
+/// The table, once the proxies have what follows from the last workload's being ready; after a few
+/// seconds in any case.
 async fn show_table(state: &StateDir, progress: &mut Progress) {
-    match local::status::fetch(state).await {
+    let mut status = Ok(None);
+    for _ in 0..20 {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        status = local::status::fetch(state).await;
+        let pending = |workload: &WorkloadStatus| {
+            workload.ready && workload.xds.is_some_and(|xds| xds != XdsState::Synced)
+        };
+        match &status {
+            Ok(Some(status)) if status.workloads.iter().any(pending) => {}
+            _ => break,
+        }
+    }
+    match status {
         Ok(Some(status)) => progress.table(&status::table(&status)),
         Ok(None) => progress.line("the mesh is up, but its state socket is not there"),
         Err(error) => progress.line(&format!("the mesh is up, but does not say how: {error:#}")),

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::address;
 use crate::backoff::Policy;
 use crate::launch::Options;
+use crate::replica::World;
 use crate::status::ControlStatus;
 use crate::supervise::{Ending, SELF, State, Supervisor};
 use crate::unix_http;
@@ -41,14 +42,13 @@ impl Control {
     }
 
     /// Runs it until told to stop.
-    pub(crate) async fn run(&self, options: &Options, log: File, stop: CancellationToken) {
+    pub(crate) async fn run(&self, world: &World, log: File, stop: CancellationToken) {
         let supervisor = Supervisor {
             policy: Policy::Infrastructure,
             ending: Ending::Process(GRACE),
             log: &log,
         };
-        let process =
-            supervisor.run(|| Ok(command(options).into()), |state| self.note(state), &stop);
+        let process = supervisor.run(|| Ok(command(world).into()), |state| self.note(state), &stop);
         tokio::select! {
             () = process => {}
             () = self.watch_readiness() => {}
@@ -95,7 +95,8 @@ impl Control {
     }
 }
 
-fn command(options: &Options) -> Command {
+fn command(world: &World) -> Command {
+    let options = &world.options;
     let state = &options.state;
     let mut command = Command::new(SELF);
     command
@@ -114,6 +115,8 @@ fn command(options: &Options) -> Command {
         .arg("--debug-socket")
         .arg(state.debug_socket())
         .arg("--workload-cert-ttl")
-        .arg(&options.workload_cert_ttl);
+        .arg(&options.workload_cert_ttl)
+        .arg("--trust-domain")
+        .arg(&world.trust_domain);
     command
 }

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use config::Catalog;
+use config::{Catalog, Kind, ObjectKey, Spec};
 
 use crate::gateway;
 use crate::plan::Plan;
@@ -117,6 +117,16 @@ impl Files {
     /// All that is wrong or doubtful now.
     pub(crate) fn diagnostics(&self) -> Vec<String> {
         self.catalog.diagnostics().iter().map(ToString::to_string).collect()
+    }
+
+    /// The trust domain of the mesh configuration: the ConfigMap `istio` of the root namespace.
+    pub(crate) fn trust_domain(&self) -> String {
+        let key = ObjectKey::new(Kind::ConfigMap, "istio-system", "istio");
+        let mesh = self.catalog.get(&key).and_then(|object| match &object.spec {
+            Spec::ConfigMap(map) => map.mesh.clone(),
+            _ => None,
+        });
+        mesh.unwrap_or_default().trust_domain
     }
 
     /// What shall run.

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::boot::GO;
+use crate::envoy;
 use crate::event::{Event, Stage};
 use crate::files::Files;
 use crate::gateway;
@@ -44,6 +45,9 @@ pub enum LaunchError {
     /// The state directory cannot be used.
     #[error(transparent)]
     State(#[from] StateError),
+    /// The Envoy that the user named is none.
+    #[error("{0}")]
+    Envoy(String),
     /// A host socket cannot be bound.
     #[error("{0}")]
     Socket(String),
@@ -142,8 +146,9 @@ impl Launch {
     /// Reads the directory as the mesh would.
     ///
     /// # Errors
-    /// When it cannot be read, or a file has an error.
+    /// When it cannot be read, a file has an error, or the Envoy to use is none.
     pub fn check(&self) -> Result<Checked, LaunchError> {
+        envoy::find(self.envoy.as_deref()).map_err(LaunchError::Envoy)?;
         let directory = self.directory.display().to_string();
         let mut files = Files::new(&self.directory);
         let report = files

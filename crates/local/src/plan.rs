@@ -100,6 +100,8 @@ pub(crate) struct WantedService {
 pub(crate) struct Plan {
     pub(crate) deployments: BTreeMap<(String, String), Arc<Wanted>>,
     pub(crate) services: Vec<WantedService>,
+    /// Pods that no Deployment makes, which do not run.
+    pub(crate) bare_pods: Vec<String>,
 }
 
 impl Plan {
@@ -131,6 +133,7 @@ impl Plan {
                 Spec::Service(spec) => {
                     plan.services.push(WantedService { namespace, name, spec: spec.clone() });
                 }
+                Spec::Pod(_) => plan.bare_pods.push(format!("{namespace}/{name}")),
                 _ => {}
             }
         }

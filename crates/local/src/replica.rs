@@ -19,6 +19,7 @@ use crate::token::Issuer;
 
 mod application;
 mod environment;
+mod health;
 mod probe;
 mod run;
 mod sidecar;
@@ -35,6 +36,8 @@ pub(crate) struct World {
     /// Whether sidecars run as the proxy's user, and are told from applications by it.
     pub(crate) users_mapped: bool,
     pub(crate) envoy: Option<PathBuf>,
+    /// The trust domain of all identities.
+    pub(crate) trust_domain: String,
     /// Cancelled when the whole mesh ends; gateways end then, so that no new calls come in.
     pub(crate) shutdown: CancellationToken,
     /// Cancelled once the gateways have ended; all others end then.

@@ -110,6 +110,7 @@ struct Runtime {
     control_task: Option<tokio::task::JoinHandle<()>>,
     /// Whether the outer process is gone, so that nobody else cleans up.
     orphaned: Arc<AtomicBool>,
+    watch: Option<Watch>,
 }
 
 impl Runtime {
@@ -130,7 +131,9 @@ impl Runtime {
             }
         };
         let registry = Registry::new(options.state.registry());
-        let files = Files::new(&options.directory);
+        let watch = Watch::new(&options.directory);
+        let mut files = Files::new(&options.directory);
+        let report = files.read().context("cannot read the configuration directory")?;
         let users_mapped = userns::has_proxy_user();
         let world = Arc::new(World {
             options,
@@ -139,12 +142,13 @@ impl Runtime {
             gateways,
             users_mapped,
             envoy,
+            trust_domain: files.trust_domain(),
             shutdown,
             gateways_ended: CancellationToken::new(),
             changed,
         });
         let board = Arc::new(Board::new(Arc::clone(&world), Arc::clone(&control)));
-        Ok(Self {
+        let mut runtime = Self {
             world,
             control,
             board,
@@ -166,7 +170,10 @@ impl Runtime {
             stop_control: CancellationToken::new(),
             control_task: None,
             orphaned,
-        })
+            watch: Some(watch),
+        };
+        runtime.take_files(report, false);
+        Ok(runtime)
     }
 
     async fn main_loop(&mut self) -> anyhow::Result<()> {
@@ -176,9 +183,7 @@ impl Runtime {
                 tracing::error!("the state socket: {error}");
             }
         });
-        let watch = Watch::new(&self.world.options.directory);
-        let report = self.files.read().context("cannot read the configuration directory")?;
-        self.take_files(report, false);
+        let Some(watch) = self.watch.take() else { return Ok(()) };
         self.start_control()?;
         loop {
             self.step();
@@ -200,8 +205,7 @@ impl Runtime {
             .context("cannot make the control plane's log")?;
         let (control, world) = (Arc::clone(&self.control), Arc::clone(&self.world));
         let stop = self.stop_control.clone();
-        self.control_task =
-            Some(tokio::spawn(async move { control.run(&world.options, log, stop).await }));
+        self.control_task = Some(tokio::spawn(async move { control.run(&world, log, stop).await }));
         Ok(())
     }
 
@@ -228,6 +232,17 @@ impl Runtime {
         self.board.set_diagnostics(self.files.diagnostics());
         if report.changed {
             self.plan = self.files.plan();
+            for pod in self.plan.bare_pods.clone() {
+                self.note_once(format!(
+                    "Pod {pod}: not started; mizzen up runs the pods of Deployments only"
+                ));
+            }
+            if self.files.trust_domain() != self.world.trust_domain {
+                self.note_once(
+                    "the trust domain changed; it takes effect when mizzen up is started again"
+                        .to_owned(),
+                );
+            }
             self.write_default_gateway();
         }
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressStyle};
 use local::event::Event;
 use local::status::Phase;
 
@@ -24,6 +24,10 @@ impl Progress {
     pub(crate) fn new() -> Self {
         let spinner = std::io::stderr().is_terminal().then(|| {
             let spinner = ProgressBar::new_spinner();
+            // A message that does not fit is cut rather than wrapped.
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg}") {
+                spinner.set_style(style);
+            }
             spinner.enable_steady_tick(Duration::from_millis(100));
             spinner
         });
@@ -66,7 +70,9 @@ impl Progress {
         let before = self.phases.insert(name.to_owned(), phase);
         let waiting = self.phases.iter().filter(|(_, phase)| !phase.is_settled());
         let waiting: Vec<&str> = waiting.map(|(name, _)| name.as_str()).collect();
-        self.doing(&format!("waiting for {}", waiting.join(", ")));
+        if !waiting.is_empty() {
+            self.doing(&format!("waiting for {}", waiting.join(", ")));
+        }
         let line = match (phase, message) {
             (Phase::Running, _) if before != Some(phase) => format!("{name}: ready"),
             (Phase::Failed | Phase::CrashLoopBackOff, Some(message)) => {

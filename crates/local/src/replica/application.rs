@@ -7,11 +7,13 @@ use std::time::Duration;
 
 use config::k8s::Container;
 use futures_util::future::join_all;
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-use super::{Replica, World, environment, probe};
+use super::{Replica, World, environment, health};
 use crate::backoff::Policy;
 use crate::envoy::{in_path, is_executable};
 use crate::supervise::{Ending, Start, State, Supervisor};
@@ -57,9 +59,17 @@ async fn run_one(
             });
         }
     };
+    let restart = |why: &str| {
+        let state = replica.lock().containers.get(&container.name).cloned();
+        if let Some(State::Running { pid }) = state {
+            tracing::warn!("{}: {}: {why}; starting it again", replica.name, container.name);
+            // COMPAT: at once, without the grace period.
+            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+        }
+    };
     tokio::select! {
         () = supervisor.run(|| command(world, replica, container), report, stop) => {}
-        () = probe::follow(replica, container, running, set_ready) => {}
+        () = health::follow(replica, container, running, set_ready, restart) => {}
     }
 }
 

@@ -1,4 +1,4 @@
-//! Readiness of a container, asked from inside the replica's namespace as the kubelet would.
+//! One question to a container, asked from inside the replica's namespace as the kubelet would.
 //!
 //! COMPAT: Istio has the kubelet's HTTP probes answered by the agent, since they would arrive as
 //! captured plain text. These come from inside the namespace, pass capture by, and need no detour.
@@ -7,77 +7,27 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 use std::time::Duration;
 
-use config::k8s::{Container, HttpGetAction, Probe, TcpSocketAction, Transport};
+use config::k8s::{Container, HttpGetAction, Probe, TcpSocketAction};
 use config::value::IntOrString;
 use tokio::net::TcpStream;
 use tokio::process::Command;
-use tokio::sync::watch;
 
 use super::Replica;
 use crate::inherited;
 use crate::unix_http;
 
-/// How often a container that is not ready yet is asked. The kubelet waits a whole period; on one
-/// machine a developer waits for the answer.
-const IMPATIENT: Duration = Duration::from_millis(100);
+/// Whether a port accepts.
+pub(super) async fn accepts(replica: &Replica, port: u16) -> bool {
+    connect(replica, "", port).await.is_some()
+}
 
-/// Tells whether the container is ready, from each of its starts on. Never ends.
-pub(super) async fn follow(
+/// Whether a container passes a probe now.
+pub(super) async fn ask(
     replica: &Replica,
     container: &Container,
-    mut running: watch::Receiver<bool>,
-    set_ready: impl Fn(bool),
-) {
-    loop {
-        if running.wait_for(|running| *running).await.is_err() {
-            return std::future::pending().await;
-        }
-        tokio::select! {
-            () = while_running(replica, container, &set_ready) => {}
-            _ = running.changed() => set_ready(false),
-        }
-    }
-}
-
-/// Asks for one run of the container. Never ends.
-async fn while_running(replica: &Replica, container: &Container, set_ready: &impl Fn(bool)) {
-    let Some(probe) = &container.readiness_probe else {
-        wait_for_port(replica, container).await;
-        set_ready(true);
-        return std::future::pending().await;
-    };
-    let seconds =
-        |value: Option<u32>, default: u32| Duration::from_secs(value.unwrap_or(default).into());
-    let period = seconds(probe.period_seconds.filter(|period| *period > 0), 10);
-    let timeout = seconds(probe.timeout_seconds.filter(|timeout| *timeout > 0), 1);
-    let needed = probe.success_threshold.unwrap_or(1).max(1);
-    let allowed = probe.failure_threshold.unwrap_or(3).max(1);
-    tokio::time::sleep(seconds(probe.initial_delay_seconds, 0)).await;
-    let (mut ready, mut successes, mut failures) = (false, 0, 0);
-    loop {
-        let passed = ask(replica, container, probe, timeout).await;
-        (successes, failures) = if passed { (successes + 1, 0) } else { (0, failures + 1) };
-        if passed && successes >= needed {
-            ready = true;
-        } else if failures >= allowed {
-            ready = false;
-        }
-        set_ready(ready);
-        tokio::time::sleep(if ready { period } else { IMPATIENT.min(period) }).await;
-    }
-}
-
-/// Without a probe a container is ready once its first TCP port accepts: nobody is better served by
-/// refused connections.
-async fn wait_for_port(replica: &Replica, container: &Container) {
-    let tcp = container.ports.iter().find(|port| port.protocol == Transport::Tcp);
-    let Some(port) = tcp else { return };
-    while connect(replica, "", port.container_port).await.is_none() {
-        tokio::time::sleep(IMPATIENT).await;
-    }
-}
-
-async fn ask(replica: &Replica, container: &Container, probe: &Probe, timeout: Duration) -> bool {
+    probe: &Probe,
+    timeout: Duration,
+) -> bool {
     let answer = async {
         if let Some(http) = &probe.http_get {
             http_get(replica, container, http).await

@@ -74,7 +74,7 @@ impl Runtime {
     }
 
     fn start_replica(&mut self, wanted: &Arc<Wanted>, ordinal: u32) {
-        let name = wanted.workload(ordinal);
+        let name = self.unused_name(wanted, ordinal);
         let Some(number) = self.allocator.take() else {
             self.note_once(format!("{name}: no address is left in 10.244.0.0/16"));
             return;
@@ -95,6 +95,18 @@ impl Runtime {
             return;
         }
         self.replicas.push(replica);
+    }
+
+    /// The workload's name, unless another Deployment's replica has it: `a-0` of a Deployment `a-0`
+    /// and of one `a` with several replicas.
+    fn unused_name(&self, wanted: &Wanted, ordinal: u32) -> String {
+        let name = wanted.workload(ordinal);
+        let taken = self.replicas.iter().any(|replica| {
+            replica.name == name
+                && (&replica.wanted.namespace, &replica.wanted.name)
+                    != (&wanted.namespace, &wanted.name)
+        });
+        if taken { format!("{name}-of-{}", wanted.name) } else { name }
     }
 
     fn proxy_for(&mut self, wanted: &Wanted, name: &str) -> ProxyKind {

@@ -53,7 +53,9 @@ impl Board {
         let mut workloads: Vec<WorkloadStatus> = replicas
             .iter()
             .zip(expirations)
-            .map(|(replica, expires)| workload(replica, expires, proxies.as_ref()))
+            .map(|(replica, expires)| {
+                workload(replica, expires, proxies.as_ref(), &self.world.trust_domain)
+            })
             .collect();
         workloads
             .sort_by(|a, b| (&a.namespace, &a.name, &a.pod).cmp(&(&b.namespace, &b.name, &b.pod)));
@@ -134,6 +136,7 @@ fn workload(
     replica: &Replica,
     certificate_expires: Option<String>,
     proxies: Option<&BTreeMap<String, XdsState>>,
+    trust_domain: &str,
 ) -> WorkloadStatus {
     let live = replica.live();
     let wanted = &replica.wanted;
@@ -145,7 +148,7 @@ fn workload(
     };
     let spiffe = || {
         let account = wanted.template.spec.service_account();
-        format!("spiffe://cluster.local/ns/{}/sa/{account}", wanted.namespace)
+        format!("spiffe://{trust_domain}/ns/{}/sa/{account}", wanted.namespace)
     };
     let phase = live.phase();
     WorkloadStatus {

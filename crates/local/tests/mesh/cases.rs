@@ -18,6 +18,7 @@ pub(crate) const ALL: &[(&str, Case)] = &[
     ("the_default_gateway_serves_the_hosts_socket", gateway),
     ("edits_replace_workloads_and_refused_ones_change_nothing", reload),
     ("processes_that_die_come_back", crashes),
+    ("a_container_that_fails_its_probes_is_started_again", probes),
     ("a_missing_command_is_told_and_the_rest_runs", missing_command),
     ("two_meshes_do_not_share_a_state_directory", locked),
     ("all_ends_with_the_outer_process", outer_dies),
@@ -258,6 +259,35 @@ fn crashes() {
         status.control.restarts == 1 && status.control.ready
     });
     assert!(mesh.wait_running("a").restarts == 2);
+    mesh.stop();
+}
+
+fn probes() {
+    let probes = "          startupProbe:
+            exec: { command: [\"sh\", \"-c\", \"test -e /dev/shm/$POD-started\"] }
+            periodSeconds: 1
+          livenessProbe:
+            exec: { command: [\"test\", \"-e\", \"ALIVE\"] }
+            periodSeconds: 1
+            failureThreshold: 1
+";
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name).display().to_string();
+    let probes =
+        probes.replace("/dev/shm/$POD-started", &file("started")).replace("ALIVE", &file("alive"));
+    let text = deployment("a", 1, FOREVER)
+        .replace("          env:\n", &format!("{probes}          env:\n"));
+    fs::write(file("alive"), "").unwrap();
+    let mesh = Running::start(&[("namespace.yaml", &namespace("disabled")), ("a.yaml", &text)]);
+    mesh.wait_status("not started", |status| {
+        status.find("a").is_some_and(|workload| workload.phase == Phase::NotReady)
+    });
+    fs::write(file("started"), "").unwrap();
+    assert_eq!(mesh.wait_running("a").restarts, 0);
+    fs::remove_file(file("alive")).unwrap();
+    mesh.wait_status("restarted", |status| status.find("a").unwrap().restarts >= 1);
+    fs::write(file("alive"), "").unwrap();
+    mesh.wait_running("a");
     mesh.stop();
 }
 
