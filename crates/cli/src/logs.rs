@@ -59,13 +59,15 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     for followed in &mut followed {
         followed.print_present(args.tail)?;
     }
-    while args.follow {
+    if !args.follow {
+        return Ok(ExitCode::SUCCESS);
+    }
+    loop {
         std::thread::sleep(POLL);
         for followed in &mut followed {
             followed.print_new()?;
         }
     }
-    Ok(ExitCode::SUCCESS)
 }
 
 /// The files that the user means, each with a name for the lines' prefix.
@@ -107,10 +109,8 @@ fn resolve(state: &StateDir, given: &str) -> anyhow::Result<String> {
         return Ok(given.to_owned());
     }
     let running = crate::status::fetch(state);
-    if let Ok(status) = &running {
-        if let Some(workload) = status.find(given) {
-            return Ok(workload.name.clone());
-        }
+    if let Some(workload) = running.as_ref().ok().and_then(|status| status.find(given)) {
+        return Ok(workload.name.clone());
     }
     let known: BTreeSet<String> = match running {
         Ok(status) => status.workloads.into_iter().map(|workload| workload.name).collect(),

@@ -40,7 +40,7 @@ enum Command {
     /// The control plane: configuration for proxies, certificates for workloads
     Control(control::Args),
     /// The proxy's companion: certificates, configuration, DNS, traffic capture; runs the proxy
-    Agent(agent::Args),
+    Agent(Box<agent::Args>),
     /// The parts of the Bookinfo example
     #[command(hide = true)]
     Bookinfo(bookinfo::Args),
@@ -57,7 +57,7 @@ fn main() -> ExitCode {
         Command::Logs(args) => logs::run(&args),
         Command::ProxyConfig(args) => proxy_config::run(&args),
         Command::Control(args) => control::run(args),
-        Command::Agent(args) => agent::run(args),
+        Command::Agent(args) => agent::run(*args),
         Command::Bookinfo(args) => bookinfo::run(args),
         Command::Internal(command) => internal::run(&command),
     };
