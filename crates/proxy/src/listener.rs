@@ -197,13 +197,20 @@ impl Origin {
         let _open = Open::new(Arc::clone(&stats));
         let (io, details, version) = match &chain.tls {
             None => (Prefixed::new(buffer, Io::Plain(stream)), None, findings.http),
-            Some(tls) => match handshake::accept(tls, &chain, stream, buffer).await {
-                Ok((stream, details)) => {
-                    stats.ssl_handshake.inc();
-                    (Prefixed::new(Bytes::new(), Io::Server(Box::new(stream))), Some(details), None)
+            Some(tls) => {
+                let offered = &findings.application_protocols;
+                match handshake::accept(tls, &chain, (stream, buffer), offered).await {
+                    Ok((stream, details)) => {
+                        stats.ssl_handshake.inc();
+                        (
+                            Prefixed::new(Bytes::new(), Io::Server(Box::new(stream))),
+                            Some(details),
+                            None,
+                        )
+                    }
+                    Err(error) => return self.refuse_tls(&error),
                 }
-                Err(error) => return self.refuse_tls(&error),
-            },
+            }
         };
         let terminal = chain.terminal.clone();
         let connection = self.connection(chain, findings.server_name, details);

@@ -29,6 +29,13 @@ impl Listeners {
         if config.bind_to_port && !matches!(config.address, xds::Address::Socket { .. }) {
             return Err(format!("address: cannot listen on {}", config.address));
         }
+        let proxied = |f: &xds::ListenerFilter| f.kind == xds::ListenerFilterKind::ProxyProtocol;
+        if let Some(index) = config.listener_filters.iter().position(proxied) {
+            return Err(format!(
+                "listener_filters[{index}]: the PROXY protocol is not supported; connections \
+                 without it would be taken for what they are not"
+            ));
+        }
         let server = &self.shared.registry.server;
         let current = self.slots.get(&config.name).and_then(Slot::newest);
         if current.is_some_and(|listener| *listener.engine.config == config) {

@@ -46,14 +46,14 @@ impl HandshakeError {
     }
 }
 
-/// Does the server's part of a handshake.
+/// Does the server's part of a handshake. `offered` are the client's ALPN names.
 pub(super) async fn accept(
     tls: &DownstreamTls,
     chain: &Chain,
-    stream: TcpStream,
-    buffer: Bytes,
+    (stream, buffer): (TcpStream, Bytes),
+    offered: &[String],
 ) -> Result<(TlsStream<Prefixed<TcpStream>>, TlsDetails), HandshakeError> {
-    let acceptor = TlsAcceptor::from(tls.config()?);
+    let acceptor = TlsAcceptor::from(tls.config(offered)?);
     let timeout = chain
         .engine
         .transport_socket_connect_timeout

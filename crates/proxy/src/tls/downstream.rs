@@ -30,6 +30,22 @@ pub(crate) struct DownstreamTls {
 struct Built {
     versions: (u64, u64),
     config: Arc<ServerConfig>,
+    /// The same without ALPN.
+    silent: Arc<ServerConfig>,
+}
+
+impl Built {
+    /// A client none of whose names we know goes on without ALPN, as with BoringSSL; rustls would
+    /// refuse it. Istio's own names (`istio`) are of this kind: they only mark mesh traffic.
+    fn config(&self, offered: &[String]) -> Arc<ServerConfig> {
+        let known =
+            |name: &String| self.config.alpn_protocols.iter().any(|ours| ours == name.as_bytes());
+        if offered.is_empty() || offered.iter().any(known) {
+            Arc::clone(&self.config)
+        } else {
+            Arc::clone(&self.silent)
+        }
+    }
 }
 
 impl DownstreamTls {
@@ -80,17 +96,17 @@ impl DownstreamTls {
         }
     }
 
-    /// The configuration with the secrets of the moment.
+    /// The configuration with the secrets of the moment, for a client that offers these ALPN names.
     ///
     /// # Errors
     /// When a secret is missing or unusable: the handshake must be refused.
-    pub(crate) fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
+    pub(crate) fn config(&self, offered: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
         let trust = self.trust.as_ref().and_then(TrustSource::slot);
         let current = (self.certificate.version(), trust.map_or(0, |slot| slot.version()));
         if let Some(built) = self.built.load().as_ref()
             && built.versions == current
         {
-            return Ok(Arc::clone(&built.config));
+            return Ok(built.config(offered));
         }
         let identity = self.certificate.identity()?;
         let bundle = self.trust.as_ref().map(TrustSource::bundle).transpose()?.flatten();
@@ -106,7 +122,10 @@ impl DownstreamTls {
             }
         };
         let config = server_config(&identity, clients, self.alpn.clone(), self.versions)?;
-        self.built.store(Some(Arc::new(Built { versions: current, config: Arc::clone(&config) })));
-        Ok(config)
+        let mut silent = ServerConfig::clone(&config);
+        silent.alpn_protocols.clear();
+        let built = Arc::new(Built { versions: current, config, silent: Arc::new(silent) });
+        self.built.store(Some(Arc::clone(&built)));
+        Ok(built.config(offered))
     }
 }

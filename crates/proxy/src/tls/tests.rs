@@ -23,7 +23,7 @@ fn a_context_without_its_secrets_is_closed() {
         require_client_certificate: true,
     };
     let downstream = DownstreamTls::new(&tls, &secrets).unwrap();
-    assert!(matches!(downstream.config(), Err(TlsError::Missing(name)) if name == "default"));
+    assert!(matches!(downstream.config(&[]), Err(TlsError::Missing(name)) if name == "default"));
     let tls = xds::UpstreamTls { common: tls.common, sni: String::new() };
     let upstream = UpstreamTls::new(&tls, &xds::UpstreamHttp::default(), &secrets).unwrap();
     assert!(matches!(upstream.config(None), Err(TlsError::Missing(_))));

@@ -101,5 +101,9 @@ impl Lease {
 impl Drop for Lease {
     fn drop(&mut self) {
         self.member.end();
+        // A stream that ended may be what another request waits for.
+        if let Some(pool) = self.member.pool.upgrade() {
+            pool.on_stream_end();
+        }
     }
 }

@@ -4,7 +4,9 @@
 use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
+    future::{Future as _, poll_fn},
     net::SocketAddr,
+    pin::Pin,
     rc::{Rc, Weak},
     time::{Duration, Instant},
 };
@@ -96,6 +98,8 @@ pub(crate) struct Member {
     requests: Cell<u32>,
     /// Requests that are open.
     pub(super) streams: Cell<u32>,
+    /// How many of them the other side takes (HTTP/2).
+    peer_streams: Cell<usize>,
 }
 
 impl Pool {
@@ -136,9 +140,10 @@ impl Pool {
     fn ready(&self) -> Option<Lease> {
         let mut shared = self.shared.borrow_mut();
         shared.retain(|connection| !connection.sender.is_closed());
-        let limit = self.max_streams();
+        let limit = self.max_streams() as usize;
         let usable = shared.iter().find(|connection| {
-            connection.member.streams.get() < limit
+            let limit = limit.min(connection.member.peer_streams.get());
+            (connection.member.streams.get() as usize) < limit
                 && connection.sender.is_ready()
                 && !self.is_worn(&connection.member)
         });
@@ -201,6 +206,7 @@ impl Pool {
             opened: Instant::now(),
             requests: Cell::new(0),
             streams: Cell::new(0),
+            peer_streams: Cell::new(usize::MAX),
         })
     }
 
@@ -236,12 +242,18 @@ impl Pool {
         if let Some(keepalive) = self.origin.cluster.shared.config.http.keepalive {
             builder.keep_alive_interval(keepalive.interval).keep_alive_timeout(keepalive.timeout);
         }
-        let (sender, connection) =
+        let (sender, mut connection) =
             builder.handshake(TokioIo::new(io)).await.map_err(ConnectError::Http)?;
         let member = self.member(upstream);
         let pool = Rc::downgrade(self);
+        let seen = Rc::clone(&member);
+        let driving = poll_fn(move |cx| {
+            let driven = Pin::new(&mut connection).poll(cx);
+            seen.peer_streams.set(connection.current_max_send_streams());
+            driven
+        });
         tokio::task::spawn_local(async move {
-            if let Err(error) = connection.await {
+            if let Err(error) = driving.await {
                 tracing::debug!(%error, "an upstream connection ended");
             }
             drop(guard);
@@ -291,6 +303,13 @@ impl Pool {
             return;
         }
         self.idle.borrow_mut().push(Idle { sender, member, since: Instant::now() });
+        if !self.waiting.borrow().is_empty() {
+            self.serve_waiting();
+        }
+    }
+
+    /// A request is over.
+    pub(super) fn on_stream_end(&self) {
         if !self.waiting.borrow().is_empty() {
             self.serve_waiting();
         }

@@ -149,3 +149,29 @@ async fn a_drain_lets_requests_finish() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_goes_away_costs_nothing() {
+    let (one, two) = (Upstream::http("one").await, Upstream::http("two").await);
+    let (fixture, address) = simple(&[one.address], to(action("reviews"))).await;
+    until(address, "/", 200).await;
+    fixture.xds.stop();
+    for _ in 0..20 {
+        assert_eq!(call_at(address, get("/", &[])).await.status, 200);
+    }
+    fixture.xds.put(cds(cluster("other", &[two.address])));
+    fixture.xds.put(rds(routes("9080", to(action("other")))));
+    fixture.xds.remove(ResourceType::Cluster, "reviews");
+    fixture.xds.take_pushed();
+    fixture.xds.restart(&fixture.xds_socket);
+    eventually("the new route", || async {
+        let answer = call_at(address, get("/", &[])).await;
+        assert_eq!(answer.status, 200);
+        if answer.header("x-app") == "two" { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    // What has not changed is not sent again.
+    let pushed = fixture.xds.take_pushed();
+    assert!(!pushed.contains(&address.to_string()), "{pushed:?}");
+    assert_eq!(fixture.stat("control_plane.connected_state").await, 1);
+}

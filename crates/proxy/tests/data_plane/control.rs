@@ -34,6 +34,9 @@ type World = BTreeMap<ResourceType, Resources>;
 pub(crate) struct Control {
     world: Arc<watch::Sender<World>>,
     nacks: Arc<Mutex<Vec<String>>>,
+    server: Arc<Mutex<Option<tokio::task::JoinHandle<()>>>>,
+    stopped: Arc<watch::Sender<u64>>,
+    pushed: Arc<Mutex<Vec<String>>>,
     version: Arc<Mutex<u64>>,
 }
 
@@ -43,10 +46,28 @@ impl Control {
         let control = Self {
             world: Arc::new(watch::Sender::new(World::new())),
             nacks: Arc::default(),
+            server: Arc::default(),
+            stopped: Arc::new(watch::Sender::new(0)),
+            pushed: Arc::default(),
             version: Arc::default(),
         };
-        control.serve(path);
+        control.restart(path);
         control
+    }
+
+    /// Ends all streams and starts anew on the same socket.
+    pub(crate) fn restart(&self, path: &Path) {
+        self.stop();
+        let _none = std::fs::remove_file(path);
+        *self.server.lock().unwrap() = Some(self.serve(path));
+    }
+
+    /// Ends all streams; nobody answers any more.
+    pub(crate) fn stop(&self) {
+        self.stopped.send_modify(|generation| *generation += 1);
+        if let Some(server) = self.server.lock().unwrap().take() {
+            server.abort();
+        }
     }
 
     fn serve(&self, path: &Path) -> tokio::task::JoinHandle<()> {
@@ -88,6 +109,11 @@ impl Control {
         });
     }
 
+    /// Names of resources that were sent since this was last asked.
+    pub(crate) fn take_pushed(&self) -> Vec<String> {
+        std::mem::take(&mut self.pushed.lock().unwrap())
+    }
+
     /// What clients refused.
     pub(crate) fn nacks(&self) -> Vec<String> {
         self.nacks.lock().unwrap().clone()
@@ -111,8 +137,10 @@ impl Control {
     ) {
         let mut server = Server::new(Protocol::Delta);
         let mut world = self.world.subscribe();
+        let mut stopped = self.stopped.subscribe();
         loop {
             tokio::select! {
+                _ = stopped.changed() => return,
                 request = requests.message() => {
                     let Ok(Some(mut request)) = request else { return };
                     if let Some(kind) = only {
@@ -134,9 +162,12 @@ impl Control {
                 }
                 let empty = Resources::new();
                 let resources = now.get(&kind).unwrap_or(&empty);
-                if let Some(answer) = server.push(kind.type_url(), resources, Removals::Now)
-                    && answers.send(Ok(answer)).await.is_err()
-                {
+                let Some(answer) = server.push(kind.type_url(), resources, Removals::Now) else {
+                    continue;
+                };
+                let names = answer.resources.iter().map(|resource| resource.name.clone());
+                self.pushed.lock().unwrap().extend(names);
+                if answers.send(Ok(answer)).await.is_err() {
                     return;
                 }
             }

@@ -28,6 +28,7 @@ pub(crate) struct Fixture {
     pub(crate) sds: Control,
     pub(crate) handle: proxy::Handle,
     admin: PathBuf,
+    pub(crate) xds_socket: PathBuf,
     pub(crate) log: PathBuf,
 }
 
@@ -59,7 +60,15 @@ impl Fixture {
         bootstrap.admin_socket = Some(path("admin.sock"));
         bootstrap.drain_time = Duration::from_millis(500);
         tokio::spawn(proxy::run(bootstrap, handle.clone()));
-        Self { admin: path("admin.sock"), log: path("access.log"), _dir: dir, xds, sds, handle }
+        Self {
+            admin: path("admin.sock"),
+            xds_socket: path("xds.sock"),
+            log: path("access.log"),
+            _dir: dir,
+            xds,
+            sds,
+            handle,
+        }
     }
 
     /// A page of the admin interface.

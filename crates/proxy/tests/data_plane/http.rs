@@ -247,3 +247,69 @@ async fn mirrors_get_a_copy() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn grpc_trailers_pass_and_are_counted() {
+    let app = Upstream::grpc().await;
+    let (fixture, address) = simple(&[app.address], to(action("reviews"))).await;
+    let mut h2 = cluster("reviews", &[app.address]);
+    h2.http.protocol = xds::UpstreamHttpProtocol::Http2;
+    fixture.xds.put(cds(h2));
+    let mut manager = manager(RouteSpecifier::Rds("9080".into()), &fixture.log);
+    let stats = xds::HttpFilterConfig::Stats(xds::StatsConfig::default());
+    manager.http_filters.insert(0, xds::HttpFilter { name: "istio.stats".into(), config: stats });
+    fixture.xds.put(lds(listener(address, vec![http_chain("http", manager)])));
+    crate::fixture::eventually("a gRPC answer", || async {
+        let text = |error: &dyn std::fmt::Debug| format!("{error:?}");
+        let stream = tokio::net::TcpStream::connect(address).await.map_err(|e| text(&e))?;
+        let (h2, connection) = h2::client::handshake(stream).await.map_err(|e| text(&e))?;
+        tokio::spawn(connection);
+        let request = http::Request::post("http://reviews/pkg.Service/Call")
+            .header("content-type", "application/grpc")
+            .header("te", "trailers")
+            .body(())
+            .unwrap();
+        let mut ready = h2.ready().await.map_err(|e| text(&e))?;
+        let (answer, mut body) = ready.send_request(request, false).map_err(|e| text(&e))?;
+        body.send_data(bytes::Bytes::from_static(b"\0\0\0\0\x02hi"), true).map_err(|e| text(&e))?;
+        let answer = answer.await.map_err(|e| text(&e))?;
+        let mut body = answer.into_body();
+        let mut data = Vec::new();
+        while let Some(part) = body.data().await {
+            let part = part.map_err(|e| text(&e))?;
+            body.flow_control().release_capacity(part.len()).map_err(|e| text(&e))?;
+            data.extend_from_slice(&part);
+        }
+        let trailers = body.trailers().await.map_err(|e| text(&e))?;
+        match trailers {
+            Some(trailers) if trailers["grpc-status"] == "5" && data == b"\0\0\0\0\x02hi" => Ok(()),
+            other => Err(format!("{other:?} {data:?}")),
+        }
+    })
+    .await;
+    let metrics = fixture.admin("/stats/prometheus").await;
+    let counted = metrics.lines().find(|line| {
+        line.starts_with("istio_requests_total") && line.contains("request_protocol=\"grpc\"")
+    });
+    let counted = counted.unwrap_or_else(|| panic!("{metrics}"));
+    assert!(counted.contains("grpc_response_status=\"5\""), "{counted}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_wait_for_100_continue_get_it() {
+    let app = Upstream::http("v1").await;
+    let (_fixture, address) = simple(&[app.address], to(action("reviews"))).await;
+    until(address, "/", 200).await;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = "POST / HTTP/1.1\r\nhost: reviews\r\ncontent-length: 5\r\nexpect: 100-continue\r\n\
+                connection: close\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut buffer = [0; 1024];
+    let count = stream.read(&mut buffer).await.unwrap();
+    assert!(buffer[..count].starts_with(b"HTTP/1.1 100 Continue\r\n\r\n"));
+    stream.write_all(b"hello").await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("body=hello"), "{answer}");
+}

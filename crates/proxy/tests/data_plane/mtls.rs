@@ -21,7 +21,7 @@ use crate::{
     upstream::Upstream,
 };
 
-fn context(names: Vec<StringMatcher>, alpn: &[&str]) -> TlsContext {
+pub(crate) fn context(names: Vec<StringMatcher>, alpn: &[&str]) -> TlsContext {
     TlsContext {
         certificates: vec![SecretSource::agent("default")],
         validation: Some(CertificateValidation {

@@ -121,3 +121,55 @@ async fn a_server_may_speak_first_when_the_inspectors_give_up() {
     stream.read_to_string(&mut got).await.unwrap();
     assert_eq!(got, "220 welcome\r\n");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tcp_passes_between_sidecars_under_mutual_tls() {
+    let app = Upstream::echo().await;
+    let ca = crate::fixture::ca();
+    let (client, server) = (Fixture::start_as("productpage"), Fixture::start_as("reviews"));
+    let (entry, inbound) = (free_address().await, free_address().await);
+    crate::fixture::serve_secrets(&client.sds, &ca, &crate::fixture::identity(&ca, "productpage"));
+    crate::fixture::serve_secrets(&server.sds, &ca, &crate::fixture::identity(&ca, "reviews"));
+    server.xds.put(cds(cluster("inbound|9000||", &[app.address])));
+    let mut secured = chain("tls", tcp_proxy(&server, "inbound|9000||"));
+    secured.transport_socket = Some(xds::DownstreamTls {
+        common: crate::mtls::context(
+            vec![xds::StringMatcher::prefix("spiffe://cluster.local/")],
+            &["istio-peer-exchange", "h2", "http/1.1"],
+        ),
+        require_client_certificate: true,
+    });
+    let stats = NetworkFilterConfig::Stats(xds::StatsConfig::default());
+    secured.filters.insert(0, NetworkFilter { name: "istio.stats".into(), config: stats });
+    let mut virtual_inbound = listener(inbound, vec![secured]);
+    virtual_inbound.traffic_direction = xds::TrafficDirection::Inbound;
+    virtual_inbound.listener_filters = vec![ListenerFilterKind::TlsInspector.into()];
+    server.xds.put(lds(virtual_inbound));
+    let mut outbound = cluster("outbound|9000||tcp", &[inbound]);
+    outbound.transport_socket = Some(xds::UpstreamTls {
+        common: crate::mtls::context(
+            vec![xds::StringMatcher::exact("spiffe://cluster.local/ns/bookinfo/sa/reviews")],
+            &["istio-peer-exchange", "istio"],
+        ),
+        sni: "outbound_.9000_._.tcp".into(),
+    });
+    client.xds.put(cds(outbound));
+    client
+        .xds
+        .put(lds(listener(entry, vec![chain("tcp", tcp_proxy(&client, "outbound|9000||tcp"))])));
+    eventually("an echo over TLS", || async {
+        let mut stream = TcpStream::connect(entry).await.map_err(|error| error.to_string())?;
+        stream.write_all(b"hello").await.map_err(|error| error.to_string())?;
+        stream.shutdown().await.map_err(|error| error.to_string())?;
+        let mut got = String::new();
+        stream.read_to_string(&mut got).await.map_err(|error| error.to_string())?;
+        if got == "hello" { Ok(()) } else { Err(got) }
+    })
+    .await;
+    let metrics = server.admin("/stats/prometheus").await;
+    let line = metrics.lines().find(|line| line.starts_with("istio_tcp_connections_opened_total"));
+    let line = line.unwrap_or_else(|| panic!("{metrics}"));
+    assert!(line.contains("connection_security_policy=\"mutual_tls\""), "{line}");
+    let principal = "source_principal=\"spiffe://cluster.local/ns/bookinfo/sa/productpage\"";
+    assert!(line.contains(principal), "{line}");
+}

@@ -159,3 +159,29 @@ fn upgrade(request: &mut Request<Incoming>) -> Response<Full<Bytes>> {
         .body(Full::default())
         .expect("response")
 }
+
+impl Upstream {
+    /// Speaks gRPC's framing: sends back the message, and status 5 in trailers.
+    pub(crate) async fn grpc() -> Self {
+        Self::tcp(|stream| async move {
+            let Ok(mut connection) = h2::server::handshake(stream).await else { return };
+            while let Some(Ok((request, mut respond))) = connection.accept().await {
+                tokio::spawn(async move {
+                    let mut body = request.into_body();
+                    let head = Response::builder().header("content-type", "application/grpc");
+                    let mut send = respond
+                        .send_response(head.body(()).expect("response"), false)
+                        .expect("sent");
+                    while let Some(Ok(data)) = body.data().await {
+                        let _released = body.flow_control().release_capacity(data.len());
+                        let _sent = send.send_data(data, false);
+                    }
+                    let mut trailers = http::HeaderMap::new();
+                    trailers.insert("grpc-status", http::HeaderValue::from_static("5"));
+                    let _sent = send.send_trailers(trailers);
+                });
+            }
+        })
+        .await
+    }
+}
