@@ -1,25 +1,26 @@
 //! The outer process of `mizzen up`: checks what can be checked before anything is started, binds
 //! the host's sockets, starts the processes inside, and cleans up after them.
 
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufReader};
 use std::net::SocketAddr;
 use std::os::fd::{OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
-use std::time::Duration;
+use std::process::{Child, Command, Stdio};
 
 use serde::{Deserialize, Serialize};
-use socket2::{Domain, Protocol, Socket, Type};
 
-use crate::boot::GO;
 use crate::envoy;
-use crate::event::{Event, Stage};
 use crate::files::Files;
 use crate::gateway;
 use crate::inherited::inheritable;
 use crate::state::{Lock, StateDir, StateError};
-use crate::userns;
+
+mod mesh;
+mod socket;
+
+pub use mesh::{Events, Mesh};
+use socket::bind;
 
 /// Why a mesh did not start. Each message says what to do about it.
 #[derive(Debug, thiserror::Error)]
@@ -120,19 +121,6 @@ pub(crate) struct HostSocket {
     pub(crate) port: u16,
     pub(crate) fd: RawFd,
 }
-
-/// A mesh that is starting or running.
-#[derive(Debug)]
-pub struct Mesh {
-    boot: Child,
-    control: ChildStdin,
-    state: StateDir,
-    _lock: Lock,
-}
-
-/// What the mesh tells, in order; ends with the mesh.
-#[derive(Debug)]
-pub struct Events(BufReader<ChildStdout>);
 
 /// What is noteworthy in files that are good enough to start with.
 #[derive(Debug)]
@@ -252,117 +240,6 @@ fn spawn_boot(options: &Options, state: &StateDir) -> Result<Child, LaunchError>
         .spawn()?)
 }
 
-/// Binds a host socket. It listens from the start when a gateway will serve it; without one,
-/// connections shall be refused rather than wait for nobody.
-fn bind(address: SocketAddr, listen: bool) -> Result<Socket, LaunchError> {
-    let bind = || -> io::Result<Socket> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
-        socket.set_reuse_address(true)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&address.into())?;
-        if listen {
-            socket.listen(gateway::BACKLOG)?;
-        }
-        Ok(socket)
-    };
-    bind().map_err(|error| {
-        let (ip, port) = (address.ip(), address.port());
-        LaunchError::Socket(match error.kind() {
-            io::ErrorKind::AddrInUse => format!(
-                "port {port} of {ip} is in use by another program, and the ingress gateway needs \
-                 it; stop that program, or choose another port, for example: \
-                 --gateway-address {}",
-                SocketAddr::new(ip, port.checked_add(1).unwrap_or(8081)),
-            ),
-            io::ErrorKind::PermissionDenied => format!(
-                "port {port} is for root only, and the ingress gateway cannot have it; choose one \
-                 from 1024 on, for example: --gateway-address {}",
-                SocketAddr::new(ip, 8080),
-            ),
-            _ => format!(
-                "the ingress gateway cannot listen on {address}: {error}; see --gateway-address"
-            ),
-        })
-    })
-}
-
-impl Mesh {
-    fn map_users(&mut self, events: &mut Events) -> Result<(), LaunchError> {
-        match events.next() {
-            Some(Event::Unshared) => {}
-            Some(Event::Failed { stage, message, errno }) => {
-                return Err(LaunchError::Namespaces(userns::explain(stage, &message, errno)));
-            }
-            _ => {
-                let log = self.state.own_log("runtime");
-                let message = format!("it ended at once; see {}", log.display());
-                return Err(io::Error::other(message).into());
-            }
-        }
-        userns::map(self.boot.id()).map_err(|error| {
-            let message = format!("users cannot be mapped into it ({error})");
-            LaunchError::Namespaces(userns::explain(
-                Stage::Namespaces,
-                &message,
-                error.raw_os_error(),
-            ))
-        })?;
-        self.control.write_all(GO)?;
-        Ok(())
-    }
-
-    /// The process that stands for the mesh on the host.
-    #[must_use]
-    pub fn boot_pid(&self) -> u32 {
-        self.boot.id()
-    }
-
-    /// Asks the mesh to drain and end.
-    pub fn drain(&mut self) {
-        let _ = self.control.write_all(b"drain\n");
-    }
-
-    /// Ends every process of the mesh at once.
-    pub fn kill(&mut self) {
-        let _ = self.boot.kill();
-    }
-
-    /// Waits until no process of the mesh is left, then removes what it had in the state directory.
-    /// Gives whether it ended well.
-    pub fn finish(mut self) -> bool {
-        let status = self.boot.wait();
-        // The first process inside dies with `boot`, but not in the same instant.
-        let gone = Duration::from_millis(20);
-        for _ in 0..50 {
-            if std::os::unix::net::UnixStream::connect(self.state.socket()).is_err() {
-                break;
-            }
-            std::thread::sleep(gone);
-        }
-        self.state.clean();
-        self.state.remove_lock();
-        status.is_ok_and(|status| status.success())
-    }
-}
-
-impl Iterator for Events {
-    type Item = Event;
-
-    fn next(&mut self) -> Option<Event> {
-        let mut line = String::new();
-        loop {
-            line.clear();
-            if self.0.read_line(&mut line).ok()? == 0 {
-                return None;
-            }
-            match serde_json::from_str(&line) {
-                Ok(event) => return Some(event),
-                Err(error) => tracing::debug!("not an event: {line:?}: {error}"),
-            }
-        }
-    }
-}
-
 /// A directory as an absolute path, if it is one.
 ///
 /// # Errors
@@ -379,15 +256,6 @@ pub fn directory(given: &Path) -> Result<PathBuf, LaunchError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_taken_port_is_named() {
-        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = taken.local_addr().unwrap();
-        let message = bind(address, true).unwrap_err().to_string();
-        assert!(message.contains(&format!("port {} of 127.0.0.1", address.port())), "{message}");
-        assert!(message.contains("--gateway-address"), "{message}");
-    }
 
     #[test]
     fn gateway_addresses() {
