@@ -2,6 +2,8 @@
 //!
 //! One mesh at a time: they share the machine's cores, and some tests count lost requests.
 
+#![expect(clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
+
 mod mesh {
     pub(crate) mod bad_input;
     pub(crate) mod bookinfo;
