@@ -114,7 +114,10 @@ fn search_path() -> OsString {
 /// The file of a program, found as `execvp` would find it.
 fn resolve(program: &str, directory: &Path, path: &OsString) -> Result<PathBuf, String> {
     if !program.contains('/') {
+        // `mizzen` is this program, also where its file has another name.
+        let own = || std::env::current_exe().ok().filter(|_| program == "mizzen");
         return in_path(program, path)
+            .or_else(own)
             .ok_or_else(|| format!("command {program:?} not found in PATH"));
     }
     let file = directory.join(program);
