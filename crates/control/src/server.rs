@@ -249,12 +249,7 @@ impl Parts {
         ];
         pages.extend(sockets.debug.map(|socket| (socket.into(), private)));
         for (listener, router) in pages {
-            let stop = stop.clone();
-            drain.spawn(async move {
-                if let Err(error) = daemon::serve(listener, router, stop).await {
-                    tracing::error!(%error, "a page server failed");
-                }
-            });
+            drain.spawn(daemon::serve(listener, router, stop.clone()));
         }
     }
 

@@ -1,12 +1,17 @@
 //! Listening sockets, TCP and Unix.
 
+use std::fs::{File, Permissions};
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use tokio::net::{TcpListener, UnixListener};
+
+/// Connections that may wait to be accepted on a Unix socket.
+const UNIX_BACKLOG: i32 = 1024;
 
 /// How a TCP listener is made.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +64,15 @@ pub fn bind_unix(path: &Path) -> io::Result<UnixListener> {
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent)?;
         }
-        let listener = UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
+        // Linux makes the file with the mode of the socket: there is no moment at which others
+        // could connect, as there would be with a change of mode after the bind.
+        let socket = File::from(OwnedFd::from(Socket::new(Domain::UNIX, Type::STREAM, None)?));
+        socket.set_permissions(Permissions::from_mode(0o600))?;
+        let socket = Socket::from(OwnedFd::from(socket));
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(path)?)?;
+        socket.listen(UNIX_BACKLOG)?;
+        UnixListener::from_std(OwnedFd::from(socket).into())
     };
     bound().map_err(|error| explain(&error, &format!("cannot listen on {}", path.display())))
 }
@@ -75,10 +86,13 @@ fn remove_stale(path: &Path) -> io::Result<()> {
     if !kind.is_socket() {
         return Err(io::Error::new(io::ErrorKind::AlreadyExists, "a file that is no socket"));
     }
-    if std::os::unix::net::UnixStream::connect(path).is_ok() {
-        return Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there"));
+    match std::os::unix::net::UnixStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            std::fs::remove_file(path)
+        }
+        Err(error) => Err(error),
+        Ok(_) => Err(io::Error::new(io::ErrorKind::AddrInUse, "another process listens there")),
     }
-    std::fs::remove_file(path)
 }
 
 fn explain(error: &io::Error, what: &str) -> io::Error {
@@ -104,6 +118,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a/b.sock");
         let alive = bind_unix(&path).unwrap();
+        let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{mode:o}");
         assert_eq!(bind_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(alive);
         drop(bind_unix(&path).unwrap());

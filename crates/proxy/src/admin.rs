@@ -58,11 +58,7 @@ pub(crate) fn start(shared: &Arc<Shared>, places: Places) -> Result<(), ProxyErr
 
 fn spawn(shared: &Shared, listener: Listener, router: Router) {
     let stop = shared.handle.shutdown_token().clone();
-    tokio::spawn(async move {
-        if let Err(error) = daemon::serve(listener, router, stop).await {
-            tracing::error!(%error, "the admin interface ended");
-        }
-    });
+    tokio::spawn(daemon::serve(listener, router, stop));
 }
 
 fn router(shared: Arc<Shared>) -> Router {
