@@ -2,11 +2,16 @@
 //!
 //! A balancer belongs to one worker and keeps only what its own order needs; hosts and their
 //! counters are shared. Follows Envoy's load balancers: priorities, panic threshold, round robin,
-//! least request of n random choices, random, ring hash.
+//! least request of n random choices, random, ring hash, Maglev. What is derived from the hosts'
+//! health is computed when it changes, not for each choice.
 
 use std::sync::{Arc, atomic::Ordering};
 
-use crate::{Host, HostSet, hash_ring::HashRing};
+use crate::{
+    Host, HostSet,
+    hash_ring::HashRing,
+    priority::{Census, Share, shares},
+};
 
 /// What a choice may go by.
 pub struct Pick<'a> {
@@ -24,10 +29,31 @@ pub struct Pick<'a> {
 #[derive(Debug)]
 pub struct Balancer {
     policy: xds::LbPolicy,
-    panic_threshold: u32,
+    panic_threshold: u64,
+    start: usize,
+    view: Option<View>,
+}
+
+/// The hosts that may be chosen, as their health was at one moment.
+#[derive(Debug)]
+struct View {
+    hosts: Arc<HostSet>,
+    health_epoch: u64,
+    groups: Vec<Group>,
+}
+
+/// Hosts of one priority and state, among which the policy chooses.
+#[derive(Debug)]
+struct Group {
+    /// The sum of its own and all earlier groups' shares of the load, in percent.
+    up_to: u64,
+    hosts: Vec<Arc<Host>>,
+    /// Whether the hosts' weights differ.
+    weighted: bool,
     next: usize,
-    current_weights: Vec<(Arc<Host>, i64)>,
-    ring: Option<(Arc<HostSet>, Vec<bool>, HashRing)>,
+    /// What each host has saved up, for round robin by weight.
+    credits: Vec<i64>,
+    ring: Option<HashRing>,
 }
 
 impl Balancer {
@@ -35,172 +61,168 @@ impl Balancer {
     pub fn new(cluster: &xds::Cluster) -> Self {
         Self {
             policy: cluster.lb_policy.clone(),
-            panic_threshold: cluster.healthy_panic_threshold.unwrap_or(50),
-            next: 0,
-            current_weights: Vec::new(),
-            ring: None,
+            panic_threshold: u64::from(cluster.healthy_panic_threshold.unwrap_or(50).min(100)),
+            start: 0,
+            view: None,
         }
     }
 
     /// Starts round robin at another place, so that workers do not all begin with the same host.
     pub fn seed(&mut self, random: u64) {
-        self.next = usize::try_from(random % 1024).unwrap_or(0);
+        self.start = usize::try_from(random % 1024).unwrap_or(0);
+        self.view = None;
     }
 
     /// Chooses a host; none: no host may take the request.
     pub fn pick(&mut self, hosts: &Arc<HostSet>, pick: &mut Pick<'_>) -> Option<Arc<Host>> {
+        let by_hash =
+            matches!(self.policy, xds::LbPolicy::RingHash { .. } | xds::LbPolicy::Maglev { .. });
         let mut last = None;
-        for _ in 0..=pick.attempts {
-            let host = self.pick_once(hosts, pick)?;
-            if !(pick.avoid)(&host) {
-                return Some(host);
+        for attempt in 0..=pick.attempts {
+            let hash = if by_hash { pick.hash } else { None };
+            let number = hash.unwrap_or_else(|| (pick.random)());
+            let (policy, group) = self.group(hosts, number)?;
+            let host = group.pick(policy, (number, attempt), pick.random)?;
+            if !(pick.avoid)(host) {
+                return Some(Arc::clone(host));
             }
-            last = Some(host);
+            last = Some(Arc::clone(host));
         }
         last
     }
 
-    fn pick_once(&mut self, hosts: &Arc<HostSet>, pick: &mut Pick<'_>) -> Option<Arc<Host>> {
-        if matches!(self.policy, xds::LbPolicy::RingHash { .. } | xds::LbPolicy::Maglev { .. }) {
-            return self.pick_by_hash(hosts, pick);
-        }
-        let level = choose_priority(hosts, pick)?;
-        let healthy = |host: &&Arc<Host>| host.is_healthy();
-        let count = level.iter().filter(healthy).count();
-        let panic = count * 100 < level.len() * self.panic_threshold as usize;
-        if panic || count == level.len() {
-            return self.pick_among(level.iter(), level.len(), pick);
-        }
-        if count > 0 {
-            return self.pick_among(level.iter().filter(healthy), count, pick);
-        }
-        let degraded = |host: &&Arc<Host>| host.is_degraded();
-        let count = level.iter().filter(degraded).count();
-        self.pick_among(level.iter().filter(degraded), count, pick)
-    }
-
-    fn pick_among<'a>(
-        &mut self,
-        hosts: impl Iterator<Item = &'a Arc<Host>> + Clone,
-        count: usize,
-        pick: &mut Pick<'_>,
-    ) -> Option<Arc<Host>> {
-        if count == 0 {
-            return None;
-        }
-        let weighted = {
-            let mut weights = hosts.clone().map(|host| host.weight);
-            let first = weights.next();
-            weights.any(|weight| Some(weight) != first)
-        };
-        match self.policy {
-            xds::LbPolicy::RoundRobin if weighted => self.smooth_round_robin(hosts),
-            xds::LbPolicy::RoundRobin => {
-                self.next = self.next.wrapping_add(1);
-                hosts.clone().nth(self.next % count).map(Arc::clone)
-            }
-            xds::LbPolicy::LeastRequest { choice_count } => {
-                least_request(hosts, count, choice_count.unwrap_or(2), pick)
-            }
-            _ => random_host(hosts, count, weighted, pick),
-        }
-    }
-
-    /// Round robin by weight that does not send a heavy host all its turns in a row.
-    fn smooth_round_robin<'a>(
-        &mut self,
-        hosts: impl Iterator<Item = &'a Arc<Host>>,
-    ) -> Option<Arc<Host>> {
-        let mut old = std::mem::take(&mut self.current_weights);
-        let mut total = 0;
-        for host in hosts {
-            let found = old.iter().position(|(other, _)| Arc::ptr_eq(other, host));
-            let current = found.map_or(0, |index| old.swap_remove(index).1);
-            let weight = i64::from(host.weight);
-            total += weight;
-            self.current_weights.push((Arc::clone(host), current + weight));
-        }
-        let (host, current) =
-            self.current_weights.iter_mut().max_by_key(|(_, current)| *current)?;
-        *current -= total;
-        Some(Arc::clone(host))
-    }
-
-    fn pick_by_hash(&mut self, hosts: &Arc<HostSet>, pick: &mut Pick<'_>) -> Option<Arc<Host>> {
-        let health: Vec<bool> = hosts.hosts().map(|host| host.is_healthy()).collect();
-        let stale = self
-            .ring
+    /// The group that `number` falls on.
+    fn group(&mut self, hosts: &Arc<HostSet>, number: u64) -> Option<(&xds::LbPolicy, &mut Group)> {
+        let epoch = hosts.health_epoch();
+        let current = self
+            .view
             .as_ref()
-            .is_none_or(|(set, seen, _)| !Arc::ptr_eq(set, hosts) || *seen != health);
-        if stale {
-            let usable: Vec<Arc<Host>> = {
-                let level = choose_priority(hosts, pick)?;
-                level.iter().filter(|host| host.is_healthy()).map(Arc::clone).collect()
-            };
-            self.ring = Some((Arc::clone(hosts), health, HashRing::new(&self.policy, usable)));
+            .is_some_and(|view| view.health_epoch == epoch && Arc::ptr_eq(&view.hosts, hosts));
+        if !current {
+            self.view = Some(self.view_of(hosts, epoch));
         }
-        let hash = pick.hash.unwrap_or_else(|| (pick.random)());
-        self.ring.as_ref().and_then(|(_, _, ring)| ring.host(hash)).map(Arc::clone)
+        let groups = &mut self.view.as_mut()?.groups;
+        let point = if groups.len() > 1 { number % 100 } else { 0 };
+        let group = groups.iter_mut().find(|group| point < group.up_to)?;
+        Some((&self.policy, group))
+    }
+
+    fn view_of(&self, hosts: &Arc<HostSet>, health_epoch: u64) -> View {
+        let levels = hosts.priorities();
+        let censuses: Vec<Census> = levels.iter().map(|level| census(level)).collect();
+        let shares = shares(&censuses, hosts.overprovisioning_factor(), self.panic_threshold);
+        let mut groups = Vec::new();
+        let mut up_to = 0;
+        let mut add = |share: u64, hosts: Vec<Arc<Host>>| {
+            if share > 0 {
+                up_to += share;
+                groups.push(Group::new(up_to, hosts, self.start));
+            }
+        };
+        for (level, Share { healthy, degraded, panic }) in levels.iter().zip(shares) {
+            add(healthy, select(level, |host| panic || host.is_healthy()));
+            add(degraded, select(level, |host| panic || host.is_degraded()));
+        }
+        // Round robin goes on where it was.
+        for (group, old) in groups.iter_mut().zip(self.view.iter().flat_map(|view| &view.groups)) {
+            group.next = old.next;
+        }
+        View { hosts: Arc::clone(hosts), health_epoch, groups }
     }
 }
 
-fn choose_priority<'a>(hosts: &'a HostSet, pick: &mut Pick<'_>) -> Option<&'a [Arc<Host>]> {
-    let priorities = hosts.priorities();
-    if priorities.len() <= 1 {
-        return priorities.first().map(Vec::as_slice);
+fn census(level: &[Arc<Host>]) -> Census {
+    let count = |state: fn(&Host) -> bool| level.iter().filter(|host| state(host)).count() as u64;
+    Census {
+        total: level.len() as u64,
+        healthy: count(Host::is_healthy),
+        degraded: count(Host::is_degraded),
     }
-    let mut point = u32::try_from((pick.random)() % 100).unwrap_or(0);
-    for (index, load) in hosts.priority_loads().into_iter().enumerate() {
-        match point.checked_sub(load) {
-            Some(rest) => point = rest,
-            None => return priorities.get(index).map(Vec::as_slice),
+}
+
+fn select(level: &[Arc<Host>], wanted: impl Fn(&Host) -> bool) -> Vec<Arc<Host>> {
+    level.iter().filter(|host| wanted(host)).cloned().collect()
+}
+
+impl Group {
+    fn new(up_to: u64, hosts: Vec<Arc<Host>>, next: usize) -> Self {
+        let first = hosts.first().map(|host| host.weight);
+        let weighted = hosts.iter().any(|host| Some(host.weight) != first);
+        let credits = if weighted { vec![0; hosts.len()] } else { Vec::new() };
+        Self { up_to, hosts, weighted, next, credits, ring: None }
+    }
+
+    fn pick(
+        &mut self,
+        policy: &xds::LbPolicy,
+        (hash, attempt): (u64, u32),
+        random: &mut dyn FnMut() -> u64,
+    ) -> Option<&Arc<Host>> {
+        match policy {
+            xds::LbPolicy::RoundRobin if self.weighted => self.round_robin_by_weight(),
+            xds::LbPolicy::RoundRobin => {
+                self.next = self.next.wrapping_add(1);
+                self.hosts.get(self.next.checked_rem(self.hosts.len())?)
+            }
+            xds::LbPolicy::LeastRequest { choice_count } => {
+                least_request(&self.hosts, choice_count.unwrap_or(2), random)
+            }
+            xds::LbPolicy::RingHash { .. } | xds::LbPolicy::Maglev { .. } => {
+                let hosts = &self.hosts;
+                let ring = self.ring.get_or_insert_with(|| HashRing::new(policy, hosts));
+                hosts.get(ring.host(hash, attempt)?)
+            }
+            // Envoy's random balancer does not look at weights either.
+            xds::LbPolicy::Random | xds::LbPolicy::ClusterProvided => {
+                one_of(&self.hosts, random())
+            }
         }
     }
-    priorities.first().map(Vec::as_slice)
+
+    /// Round robin that does not send a heavy host all its turns in a row.
+    fn round_robin_by_weight(&mut self) -> Option<&Arc<Host>> {
+        let mut total = 0;
+        let mut best: Option<(usize, i64)> = None;
+        for (index, (host, credit)) in self.hosts.iter().zip(&mut self.credits).enumerate() {
+            let weight = i64::from(host.weight);
+            total += weight;
+            *credit += weight;
+            if best.is_none_or(|(_, most)| *credit > most) {
+                best = Some((index, *credit));
+            }
+        }
+        let (index, _) = best?;
+        *self.credits.get_mut(index)? -= total;
+        self.hosts.get(index)
+    }
 }
 
 /// The one with the fewest open requests for its weight, of some chosen at random.
 ///
 /// COMPAT: Envoy schedules hosts of unequal weight by deadline; here weights bias the comparison.
 fn least_request<'a>(
-    hosts: impl Iterator<Item = &'a Arc<Host>> + Clone,
-    count: usize,
+    hosts: &'a [Arc<Host>],
     choices: u32,
-    pick: &mut Pick<'_>,
-) -> Option<Arc<Host>> {
+    random: &mut dyn FnMut() -> u64,
+) -> Option<&'a Arc<Host>> {
     let load = |host: &Host| {
         let open = u64::from(host.state.active_requests.load(Ordering::Relaxed)) + 1;
         open * 1_000_000 / u64::from(host.weight)
     };
-    let mut best: Option<&Arc<Host>> = None;
+    let mut best: Option<(&Arc<Host>, u64)> = None;
     for _ in 0..choices.max(1) {
-        let index = index_below(count, (pick.random)());
-        let candidate = hosts.clone().nth(index)?;
-        if best.is_none_or(|best| load(candidate) < load(best)) {
-            best = Some(candidate);
+        let candidate = one_of(hosts, random())?;
+        let found = load(candidate);
+        if best.is_none_or(|(_, least)| found < least) {
+            best = Some((candidate, found));
         }
     }
-    best.map(Arc::clone)
+    best.map(|(host, _)| host)
 }
 
-fn random_host<'a>(
-    mut hosts: impl Iterator<Item = &'a Arc<Host>> + Clone,
-    count: usize,
-    weighted: bool,
-    pick: &mut Pick<'_>,
-) -> Option<Arc<Host>> {
-    let random = (pick.random)();
-    let index = if weighted {
-        let total = hosts.clone().map(|host| u64::from(host.weight)).sum();
-        crate::listener::weighted_index(hosts.clone().map(|host| host.weight), total, random)?
-    } else {
-        index_below(count, random)
-    };
-    hosts.nth(index).map(Arc::clone)
-}
-
-fn index_below(count: usize, random: u64) -> usize {
-    usize::try_from(random % (count.max(1) as u64)).unwrap_or(0)
+fn one_of(hosts: &[Arc<Host>], random: u64) -> Option<&Arc<Host>> {
+    let index = random.checked_rem(hosts.len() as u64)?;
+    hosts.get(usize::try_from(index).ok()?)
 }
 
 #[cfg(test)]

@@ -14,39 +14,46 @@ const MAX_RING_SIZE: u64 = 8 * 1024 * 1024;
 /// The size of a Maglev table unless configured.
 const TABLE_SIZE: u64 = 65_537;
 
-/// Hosts by hash.
+/// Hosts by hash, as positions in the list that it was made of.
 #[derive(Debug)]
 pub(crate) enum HashRing {
     /// Points in order, each with its host.
-    Ring(Vec<(u64, Arc<Host>)>),
+    Ring(Vec<(u64, u32)>),
     /// A host a slot.
-    Maglev(Vec<Arc<Host>>),
+    Maglev(Vec<u32>),
 }
 
 impl HashRing {
-    pub(crate) fn new(policy: &xds::LbPolicy, hosts: Vec<Arc<Host>>) -> Self {
+    pub(crate) fn new(policy: &xds::LbPolicy, hosts: &[Arc<Host>]) -> Self {
         match policy {
             xds::LbPolicy::Maglev { table_size } => {
-                Self::Maglev(maglev(&hosts, table_size.unwrap_or(TABLE_SIZE)))
+                Self::Maglev(maglev(hosts, table_size.unwrap_or(TABLE_SIZE)))
             }
             xds::LbPolicy::RingHash { minimum_ring_size } => {
-                Self::Ring(ring(&hosts, minimum_ring_size.unwrap_or(RING_SIZE)))
+                Self::Ring(ring(hosts, minimum_ring_size.unwrap_or(RING_SIZE)))
             }
-            _ => Self::Ring(ring(&hosts, RING_SIZE)),
+            _ => Self::Ring(ring(hosts, RING_SIZE)),
         }
     }
 
-    pub(crate) fn host(&self, hash: u64) -> Option<&Arc<Host>> {
-        match self {
+    /// The host of a hash. Further attempts (from 1) go on to other places, so that a retry can
+    /// reach another host.
+    pub(crate) fn host(&self, hash: u64, attempt: u32) -> Option<usize> {
+        let attempt = u64::from(attempt);
+        let index = match self {
             Self::Ring(points) => {
-                let at = points.partition_point(|(point, _)| *point < hash);
-                points.get(at).or_else(|| points.first()).map(|(_, host)| host)
+                let length = points.len() as u64;
+                let at = points.partition_point(|(point, _)| *point < hash) as u64;
+                let at = at.wrapping_add(attempt).checked_rem(length)?;
+                points.get(usize::try_from(at).ok()?)?.1
             }
             Self::Maglev(slots) => {
+                let hash = if attempt == 0 { hash } else { hash ^ (u64::MAX - attempt + 1) };
                 let at = hash.checked_rem(slots.len() as u64)?;
-                slots.get(usize::try_from(at).ok()?)
+                *slots.get(usize::try_from(at).ok()?)?
             }
-        }
+        };
+        usize::try_from(index).ok()
     }
 }
 
@@ -58,57 +65,69 @@ fn hash_of(parts: impl Hash) -> u64 {
     hasher.finish()
 }
 
-fn ring(hosts: &[Arc<Host>], minimum: u64) -> Vec<(u64, Arc<Host>)> {
+fn ring(hosts: &[Arc<Host>], minimum: u64) -> Vec<(u64, u32)> {
     let total: u64 = hosts.iter().map(|host| u64::from(host.weight)).sum();
     let least = hosts.iter().map(|host| u64::from(host.weight)).min().unwrap_or(1);
     // So many points that the lightest host has at least one, and the ring is large enough.
     let size = minimum.max(total.div_ceil(least)).min(MAX_RING_SIZE);
     let mut points = Vec::new();
-    for host in hosts {
+    for (index, host) in (0..).zip(hosts) {
         let share = (u64::from(host.weight) * size).div_ceil(total.max(1));
-        points.extend(
-            (0..share).map(|index| (hash_of((&host.endpoint.address, index)), Arc::clone(host))),
-        );
+        points.extend((0..share).map(|n| (hash_of((&host.endpoint.address, n)), index)));
     }
-    points.sort_by_key(|(point, _)| *point);
+    points.sort_unstable();
     points
+}
+
+/// One host's turn in filling a Maglev table.
+struct Turn {
+    offset: u64,
+    skip: u64,
+    next: u64,
+    credit: u64,
 }
 
 /// The table of the Maglev paper: hosts take turns, by weight, to claim the next free slot of
 /// their own permutation.
-fn maglev(hosts: &[Arc<Host>], size: u64) -> Vec<Arc<Host>> {
+fn maglev(hosts: &[Arc<Host>], size: u64) -> Vec<u32> {
+    const FREE: u32 = u32::MAX;
     let Ok(length) = usize::try_from(size) else { return Vec::new() };
     if hosts.is_empty() || length < 2 {
         return Vec::new();
     }
-    let heaviest = hosts.iter().map(|host| host.weight).max().unwrap_or(1);
-    let mut turns: Vec<(u64, u64, u64, u64)> = hosts
-        .iter()
-        .map(|host| {
-            let offset = hash_of((&host.endpoint.address, "offset")) % size;
-            let skip = hash_of((&host.endpoint.address, "skip")) % (size - 1) + 1;
-            (offset, skip, 0, 0)
-        })
-        .collect();
-    let mut slots: Vec<Option<usize>> = vec![None; length];
+    let heaviest = hosts.iter().map(|host| u64::from(host.weight)).max().unwrap_or(1);
+    let turn = |host: &Arc<Host>| Turn {
+        offset: hash_of((&host.endpoint.address, "offset")) % size,
+        skip: hash_of((&host.endpoint.address, "skip")) % (size - 1) + 1,
+        next: 0,
+        credit: 0,
+    };
+    let mut turns: Vec<Turn> = hosts.iter().map(turn).collect();
+    let mut slots = vec![FREE; length];
     let mut filled = 0;
     while filled < length {
-        for (index, (offset, skip, next, credit)) in turns.iter_mut().enumerate() {
-            *credit += u64::from(hosts[index].weight);
-            if *credit < u64::from(heaviest) || filled == length {
+        for ((index, host), turn) in (0..).zip(hosts).zip(&mut turns) {
+            turn.credit += u64::from(host.weight);
+            if turn.credit < heaviest || filled == length {
                 continue;
             }
-            *credit -= u64::from(heaviest);
-            loop {
-                let at = usize::try_from((*offset + *next * *skip) % size).unwrap_or(0);
-                *next += 1;
-                if slots[at].is_none() {
-                    slots[at] = Some(index);
-                    filled += 1;
-                    break;
-                }
-            }
+            turn.credit -= heaviest;
+            claim(&mut slots, turn, index);
+            filled += 1;
         }
     }
-    slots.into_iter().flatten().map(|index| Arc::clone(&hosts[index])).collect()
+    slots
+}
+
+/// Gives the next free slot of a host's permutation to it.
+fn claim(slots: &mut [u32], turn: &mut Turn, index: u32) {
+    let size = slots.len() as u64;
+    loop {
+        let at = usize::try_from((turn.offset + turn.next * turn.skip) % size).unwrap_or(0);
+        turn.next += 1;
+        if let Some(slot) = slots.get_mut(at).filter(|slot| **slot == u32::MAX) {
+            *slot = index;
+            return;
+        }
+    }
 }

@@ -69,11 +69,16 @@ impl Host {
     }
 }
 
+/// The lowest priority that is used, as Envoy allows; those below count as it.
+const LOWEST_PRIORITY: usize = 128;
+
 /// The hosts of a cluster, by priority.
 #[derive(Debug, Default)]
 pub struct HostSet {
     priorities: Vec<Vec<Arc<Host>>>,
-    overprovisioning_factor: u32,
+    overprovisioning_factor: Option<u32>,
+    /// How often a host was ejected or came back, in this set and those before and after it.
+    health_epoch: Arc<AtomicU64>,
 }
 
 impl HostSet {
@@ -84,7 +89,7 @@ impl HostSet {
         let mut fresh: HashMap<xds::Address, Arc<HostState>> = HashMap::new();
         let mut priorities: Vec<Vec<Arc<Host>>> = Vec::new();
         for locality in &assignment.localities {
-            let index = usize::try_from(locality.priority).unwrap_or(0);
+            let index = usize::try_from(locality.priority).unwrap_or(0).min(LOWEST_PRIORITY);
             if priorities.len() <= index {
                 priorities.resize_with(index + 1, Vec::new);
             }
@@ -101,8 +106,11 @@ impl HostSet {
                 }));
             }
         }
-        let overprovisioning_factor = assignment.overprovisioning_factor.unwrap_or(140);
-        Self { priorities, overprovisioning_factor }
+        Self {
+            priorities,
+            overprovisioning_factor: assignment.overprovisioning_factor,
+            health_epoch: Arc::clone(&previous.health_epoch),
+        }
     }
 
     /// Hosts by priority.
@@ -115,30 +123,19 @@ impl HostSet {
         self.priorities.iter().flatten()
     }
 
-    /// Each priority's share of the load, in percent: as much as its healthy hosts can take, times
-    /// the over-provisioning factor; what is left goes to the next (Envoy's priority levels).
-    pub fn priority_loads(&self) -> Vec<u32> {
-        let healths: Vec<u32> = self.priorities.iter().map(|hosts| self.health(hosts)).collect();
-        let total: u32 = healths.iter().sum::<u32>().min(100);
-        if total == 0 {
-            return (0..healths.len()).map(|index| if index == 0 { 100 } else { 0 }).collect();
-        }
-        let mut left = 100;
-        healths
-            .iter()
-            .map(|health| {
-                let load = (health * 100 / total).min(left);
-                left -= load;
-                load
-            })
-            .collect()
+    /// How much more than its part a host can take, in percent; 140 unless the control plane says
+    /// otherwise.
+    pub(crate) fn overprovisioning_factor(&self) -> u64 {
+        u64::from(self.overprovisioning_factor.unwrap_or(140))
     }
 
-    fn health(&self, hosts: &[Arc<Host>]) -> u32 {
-        let usable = hosts.iter().filter(|host| host.is_healthy() || host.is_degraded()).count();
-        let percent = usable.checked_mul(self.overprovisioning_factor as usize);
-        percent
-            .and_then(|scaled| scaled.checked_div(hosts.len()))
-            .map_or(0, |percent| u32::try_from(percent).unwrap_or(100).min(100))
+    /// Changes whenever a host's health does.
+    pub(crate) fn health_epoch(&self) -> u64 {
+        self.health_epoch.load(Ordering::Acquire)
+    }
+
+    /// To be called after a host was ejected or came back.
+    pub(crate) fn health_changed(&self) {
+        self.health_epoch.fetch_add(1, Ordering::Release);
     }
 }

@@ -16,6 +16,7 @@ mod listener;
 mod matcher;
 mod outlier_detection;
 pub mod path;
+mod priority;
 mod rbac;
 mod request;
 mod retry;

@@ -152,7 +152,9 @@ impl OutlierDetection {
         }
         host.state.ejected_at_ms.store(now_ms, Ordering::Relaxed);
         host.state.ejections.fetch_add(1, Ordering::Relaxed);
-        !host.state.ejected.swap(true, Ordering::Relaxed)
+        let is_new = !host.state.ejected.swap(true, Ordering::Relaxed);
+        hosts.health_changed();
+        is_new
     }
 
     /// Ends ejections that lasted long enough; to be called every `interval`. Returns the hosts
@@ -178,6 +180,9 @@ impl OutlierDetection {
                 state.ejected.store(false, Ordering::Relaxed);
                 back.push(Arc::clone(host));
             }
+        }
+        if !back.is_empty() {
+            hosts.health_changed();
         }
         back
     }

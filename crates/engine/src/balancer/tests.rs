@@ -24,8 +24,8 @@ fn set(endpoints: Vec<xds::Endpoint>) -> Arc<HostSet> {
     Arc::new(HostSet::new(&assignment(vec![endpoints]), &HostSet::default()))
 }
 
-fn balancer(policy: xds::LbPolicy, panic_threshold: u32) -> Balancer {
-    Balancer { policy, panic_threshold, next: 0, current_weights: Vec::new(), ring: None }
+fn balancer(policy: xds::LbPolicy, panic_threshold: u64) -> Balancer {
+    Balancer { policy, panic_threshold, start: 0, view: None }
 }
 
 /// A generator of numbers that look random (splitmix64).
@@ -97,13 +97,69 @@ fn the_next_priority_takes_over_as_the_first_fails() {
     let level = |base: u8, health: [xds::HealthStatus; 2]| {
         vec![endpoint(base, 1, health[0]), endpoint(base + 1, 1, health[1])]
     };
-    let load = |first| {
+    let counts = |policy: xds::LbPolicy, first| {
         let set = assignment(vec![level(1, first), level(11, [HEALTHY, HEALTHY])]);
-        HostSet::new(&set, &HostSet::default()).priority_loads()
+        let hosts = Arc::new(HostSet::new(&set, &HostSet::default()));
+        let counts = spread(&mut balancer(policy, 0), &hosts, 1000);
+        let second = counts.iter().filter(|(name, _)| name.starts_with("10.0.0.1"));
+        second.filter(|(name, _)| name.len() > 11).map(|(_, count)| count).sum::<usize>()
     };
-    assert_eq!(load([HEALTHY, HEALTHY]), [100, 0]);
-    assert_eq!(load([HEALTHY, UNHEALTHY]), [70, 30]);
-    assert_eq!(load([UNHEALTHY, UNHEALTHY]), [0, 100]);
+    let ring = xds::LbPolicy::RingHash { minimum_ring_size: None };
+    for policy in [xds::LbPolicy::RoundRobin, LEAST, ring] {
+        assert_eq!(counts(policy.clone(), [HEALTHY, HEALTHY]), 0, "{policy:?}");
+        let third = counts(policy.clone(), [HEALTHY, UNHEALTHY]);
+        assert!((230..370).contains(&third), "{policy:?}: {third}");
+        assert_eq!(counts(policy.clone(), [UNHEALTHY, UNHEALTHY]), 1000, "{policy:?}");
+    }
+}
+
+#[test]
+fn random_looks_at_no_weights() {
+    let hosts = set(vec![endpoint(1, 1, HEALTHY), endpoint(2, 99, HEALTHY)]);
+    let counts = spread(&mut balancer(xds::LbPolicy::Random, 0), &hosts, 1000);
+    assert!((430..570).contains(&counts["10.0.0.1:80"]), "{counts:?}");
+}
+
+#[test]
+fn an_ejection_is_seen_at_once_and_so_is_its_end() {
+    let hosts = set((1..=2).map(|last| endpoint(last, 1, HEALTHY)).collect());
+    let detector = crate::OutlierDetection::new(&xds::OutlierDetection {
+        consecutive_5xx: Some(1),
+        max_ejection_percent: Some(100),
+        ..xds::OutlierDetection::default()
+    });
+    let mut balancer = balancer(xds::LbPolicy::RoundRobin, 0);
+    assert_eq!(spread(&mut balancer, &hosts, 10).len(), 2);
+    // The same addresses in a later assignment: one ejection holds for both.
+    let endpoints = (1..=2).map(|last| endpoint(last, 1, HEALTHY)).collect();
+    let next = Arc::new(HostSet::new(&assignment(vec![endpoints]), &hosts));
+    let mut other = Balancer { view: None, ..self::balancer(xds::LbPolicy::RoundRobin, 0) };
+    assert_eq!(spread(&mut other, &next, 10).len(), 2);
+    let host = hosts.hosts().next().expect("host");
+    let now = crate::Moment { ms: 0, random: 0 };
+    assert!(detector.record(&hosts, host, crate::Outcome::Response(500), now).is_some());
+    assert_eq!(spread(&mut balancer, &hosts, 10).len(), 1);
+    assert_eq!(spread(&mut other, &next, 10).len(), 1);
+    assert_eq!(detector.sweep(&hosts, 1_000_000).len(), 1);
+    assert_eq!(spread(&mut balancer, &hosts, 10).len(), 2);
+}
+
+#[test]
+fn a_retry_by_hash_reaches_another_host() {
+    let hosts = set((1..=3).map(|last| endpoint(last, 1, HEALTHY)).collect());
+    for policy in [
+        xds::LbPolicy::RingHash { minimum_ring_size: None },
+        xds::LbPolicy::Maglev { table_size: None },
+    ] {
+        let mut balancer = balancer(policy.clone(), 0);
+        let mut choose = |avoid: &dyn Fn(&Host) -> bool| {
+            let mut pick = Pick { random: &mut || 0, hash: Some(42), avoid, attempts: 50 };
+            balancer.pick(&hosts, &mut pick).expect("host").endpoint.address.clone()
+        };
+        let first = choose(&|_| false);
+        assert_eq!(choose(&|_| false), first, "{policy:?}");
+        assert_ne!(choose(&|host| host.endpoint.address == first), first, "{policy:?}");
+    }
 }
 
 #[test]
