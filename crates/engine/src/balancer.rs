@@ -173,9 +173,7 @@ impl Group {
                 hosts.get(ring.host(hash, attempt)?)
             }
             // Envoy's random balancer does not look at weights either.
-            xds::LbPolicy::Random | xds::LbPolicy::ClusterProvided => {
-                one_of(&self.hosts, random())
-            }
+            xds::LbPolicy::Random | xds::LbPolicy::ClusterProvided => one_of(&self.hosts, random()),
         }
     }
 

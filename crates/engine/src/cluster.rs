@@ -39,7 +39,7 @@ impl Cluster {
             ));
         }
         if let xds::LbPolicy::Maglev { table_size: Some(size) } = cluster.lb_policy
-            && !(is_prime(size) && size <= 5_000_011)
+            && !(size <= 5_000_011 && is_prime(size))
         {
             return Err(EngineError::new(
                 "maglev_lb_config.table_size",

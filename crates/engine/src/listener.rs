@@ -20,7 +20,7 @@ pub struct ConnectionInfo<'a> {
     pub source: SocketAddr,
     /// The directly connected peer.
     pub direct_source: SocketAddr,
-    /// `tls` or `raw_buffer`; empty when no inspector told.
+    /// `tls` or `raw_buffer`; empty when no inspector told, which is as `raw_buffer`.
     pub transport_protocol: &'a str,
     /// The server name of a TLS `ClientHello`.
     pub server_name: Option<&'a str>,
@@ -230,17 +230,22 @@ fn select<'a>(
     chains: &'a [Arc<FilterChain>],
     connection: &ConnectionInfo<'_>,
 ) -> Option<&'a Arc<FilterChain>> {
-    let mut left: Candidates<'a> = chains.iter().collect();
     let destination = connection.destination;
+    let transport = match connection.transport_protocol {
+        "" => "raw_buffer",
+        told => told,
+    };
+    let name = connection.server_name.map(str::to_ascii_lowercase);
+    let mut left: Candidates<'a> = chains.iter().collect();
     narrow(&mut left, |chain| match chain.destination_port {
         Some(port) => (port == destination.port()).then_some(1),
         None => Some(0),
     });
     narrow(&mut left, |chain| longest_prefix(&chain.prefix_ranges, destination));
-    narrow(&mut left, |chain| server_name(&chain.server_names, connection.server_name));
+    narrow(&mut left, |chain| server_name(&chain.server_names, name.as_deref()));
     narrow(&mut left, |chain| match chain.transport_protocol.as_deref() {
         None | Some("") => Some(0),
-        Some(wanted) => (wanted == connection.transport_protocol).then_some(1),
+        Some(wanted) => (wanted == transport).then_some(1),
     });
     narrow(&mut left, |chain| {
         application_protocol(&chain.application_protocols, connection.application_protocols)
@@ -277,12 +282,12 @@ fn longest_prefix(ranges: &[IpNet], address: SocketAddr) -> Option<u32> {
         .max()
 }
 
-/// Exact names rank above wildcards, longer wildcards above shorter ones.
+/// Exact names rank above wildcards, longer wildcards above shorter ones. `asked` is in lower case.
 fn server_name(names: &[String], asked: Option<&str>) -> Option<u32> {
     if names.is_empty() {
         return Some(0);
     }
-    let asked = asked?.to_ascii_lowercase();
+    let asked = asked?;
     names
         .iter()
         .filter_map(|name| match name.strip_prefix('*') {

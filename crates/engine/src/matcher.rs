@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use http::HeaderName;
 use regex::Regex;
 
 use crate::{EngineError, RequestInfo};
@@ -33,38 +34,55 @@ impl StringMatcher {
     /// # Errors
     /// When it holds a regex that is not valid or too large.
     pub fn new(matcher: &xds::StringMatcher) -> Result<Self, EngineError> {
-        let fold = |text: &String| {
-            if matcher.ignore_case { text.to_ascii_lowercase() } else { text.clone() }
-        };
         let pattern = match &matcher.pattern {
-            xds::StringPattern::Exact(text) => Pattern::Exact(fold(text)),
-            xds::StringPattern::Prefix(text) => Pattern::Prefix(fold(text)),
-            xds::StringPattern::Suffix(text) => Pattern::Suffix(fold(text)),
-            xds::StringPattern::Contains(text) => Pattern::Contains(fold(text)),
+            xds::StringPattern::Exact(text) => Pattern::Exact(text.clone()),
+            xds::StringPattern::Prefix(text) => Pattern::Prefix(text.clone()),
+            xds::StringPattern::Suffix(text) => Pattern::Suffix(text.clone()),
+            xds::StringPattern::Contains(text) if matcher.ignore_case => {
+                Pattern::Contains(text.to_ascii_lowercase())
+            }
+            xds::StringPattern::Contains(text) => Pattern::Contains(text.clone()),
             xds::StringPattern::Regex(text) => Pattern::Regex(full_match(text)?),
         };
         Ok(Self { pattern, ignore_case: matcher.ignore_case })
     }
 
-    /// Whether `text` matches.
+    /// Whether `text` matches. Case never counts where it is ignored, but for a regex, which says
+    /// so by itself.
     pub fn matches(&self, text: &str) -> bool {
-        let text = if self.ignore_case && !matches!(self.pattern, Pattern::Regex(_)) {
-            Cow::Owned(text.to_ascii_lowercase())
-        } else {
-            Cow::Borrowed(text)
-        };
+        let case_sensitive = !self.ignore_case;
         match &self.pattern {
-            Pattern::Exact(wanted) => text == wanted.as_str(),
-            Pattern::Prefix(wanted) => text.starts_with(wanted),
-            Pattern::Suffix(wanted) => text.ends_with(wanted),
-            Pattern::Contains(wanted) => text.contains(wanted),
-            Pattern::Regex(regex) => regex.is_match(&text),
+            Pattern::Exact(wanted) => equal(text, wanted, case_sensitive),
+            Pattern::Prefix(wanted) => starts_with(text, wanted, case_sensitive),
+            Pattern::Suffix(wanted) => ends_with(text, wanted, case_sensitive),
+            Pattern::Contains(wanted) if case_sensitive => text.contains(wanted),
+            Pattern::Contains(wanted) => text.to_ascii_lowercase().contains(wanted),
+            Pattern::Regex(regex) => regex.is_match(text),
         }
     }
 }
 
+/// Whether two texts are the same, in ASCII without case if so wanted.
+pub(crate) fn equal(text: &str, wanted: &str, case_sensitive: bool) -> bool {
+    if case_sensitive { text == wanted } else { text.eq_ignore_ascii_case(wanted) }
+}
+
+/// Whether a text starts with another.
+pub(crate) fn starts_with(text: &str, wanted: &str, case_sensitive: bool) -> bool {
+    text.get(..wanted.len()).is_some_and(|start| equal(start, wanted, case_sensitive))
+}
+
+/// Whether a text ends with another.
+fn ends_with(text: &str, wanted: &str, case_sensitive: bool) -> bool {
+    let start = text.len().checked_sub(wanted.len());
+    let end = start.and_then(|start| text.get(start..));
+    end.is_some_and(|end| equal(end, wanted, case_sensitive))
+}
+
 /// Compiles an RE2 expression that must match the whole text.
 pub(crate) fn full_match(expression: &str) -> Result<Regex, EngineError> {
+    // By itself first: `a)|(b` must not become valid by what is put around it.
+    compile(expression, expression)?;
     compile(&format!("^(?s:{expression})$"), expression)
 }
 
@@ -97,10 +115,24 @@ pub enum MultiValue {
 /// A compiled [`xds::HeaderMatcher`].
 #[derive(Clone, Debug)]
 pub struct HeaderMatcher {
-    name: String,
+    field: Field,
     kind: HeaderMatchKind,
     invert: bool,
     treat_missing_as_empty: bool,
+}
+
+/// Which part of a request a header's name means.
+#[derive(Clone, Debug)]
+enum Field {
+    Authority,
+    Path,
+    Method,
+    Scheme,
+    /// `host`, which HTTP/2 does not have among its headers.
+    Host,
+    Header(HeaderName),
+    /// A name that no request can have.
+    Nothing,
 }
 
 #[derive(Clone, Debug)]
@@ -108,6 +140,19 @@ enum HeaderMatchKind {
     Present(bool),
     String(StringMatcher),
     Range { start: i64, end: i64 },
+}
+
+impl Field {
+    fn new(name: &str) -> Self {
+        match name.to_ascii_lowercase().as_str() {
+            ":authority" => Self::Authority,
+            ":path" => Self::Path,
+            ":method" => Self::Method,
+            ":scheme" => Self::Scheme,
+            "host" => Self::Host,
+            name => HeaderName::from_bytes(name.as_bytes()).map_or(Self::Nothing, Self::Header),
+        }
+    }
 }
 
 impl HeaderMatcher {
@@ -126,7 +171,7 @@ impl HeaderMatcher {
             }
         };
         Ok(Self {
-            name: matcher.name.to_ascii_lowercase(),
+            field: Field::new(&matcher.name),
             kind,
             invert: matcher.invert,
             treat_missing_as_empty: matcher.treat_missing_as_empty,
@@ -135,13 +180,18 @@ impl HeaderMatcher {
 
     /// Whether the request's header matches.
     pub fn matches(&self, request: &RequestInfo<'_>, multi: MultiValue) -> bool {
-        if self.name.starts_with(':') {
-            return self.matches_values(request.pseudo(&self.name).into_iter().map(Cow::Borrowed));
-        }
-        let values = request.headers.get_all(self.name.as_str());
-        // The host is not among the headers of HTTP/2, but a policy may name it either way.
-        if self.name == "host" && values.iter().next().is_none() {
-            return self.matches_values(std::iter::once(Cow::Borrowed(request.authority)));
+        let name = match &self.field {
+            Field::Authority => return self.matches_text(request.authority),
+            Field::Path => return self.matches_text(request.path),
+            Field::Method => return self.matches_text(request.method),
+            Field::Scheme => return self.matches_text(request.scheme),
+            Field::Host => &http::header::HOST,
+            Field::Header(name) => name,
+            Field::Nothing => return self.matches_values(std::iter::empty()),
+        };
+        let values = request.headers.get_all(name);
+        if matches!(self.field, Field::Host) && values.iter().next().is_none() {
+            return self.matches_text(request.authority);
         }
         let texts = values.iter().map(|value| String::from_utf8_lossy(value.as_bytes()));
         match multi {
@@ -150,6 +200,10 @@ impl HeaderMatcher {
                 self.matches_values(texts.reduce(|all, next| Cow::Owned(format!("{all},{next}"))))
             }
         }
+    }
+
+    fn matches_text(&self, text: &str) -> bool {
+        self.matches_values(std::iter::once(Cow::Borrowed(text)))
     }
 
     fn matches_values<'a>(&self, values: impl IntoIterator<Item = Cow<'a, str>>) -> bool {

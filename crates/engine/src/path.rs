@@ -44,7 +44,7 @@ pub fn normalize(path: &str, options: Normalization) -> Result<Normalized<'_>, B
         Some((raw, query)) => (raw, Some(query)),
         None => (without_fragment, None),
     };
-    if raw == "*" || !(options.normalize || options.merge_slashes) {
+    if raw == "*" || options == Normalization::default() {
         return Ok(Normalized::Path(Cow::Borrowed(without_fragment)));
     }
     let mut current = Cow::Borrowed(raw);

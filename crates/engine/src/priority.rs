@@ -83,8 +83,7 @@ fn in_total_panic(levels: &[Census]) -> Vec<Share> {
         shares.push(Share { healthy, degraded: 0, panic: true });
     }
     if hosts > 0
-        && let Some((_, first)) =
-            levels.iter().zip(&mut shares).find(|(level, _)| level.total > 0)
+        && let Some((_, first)) = levels.iter().zip(&mut shares).find(|(level, _)| level.total > 0)
     {
         first.healthy += left;
     }

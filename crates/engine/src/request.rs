@@ -29,15 +29,4 @@ impl<'a> RequestInfo<'a> {
         let before_fragment = self.path.split('#').next().unwrap_or_default();
         before_fragment.split_once('?').map(|(_, query)| query)
     }
-
-    /// A pseudo header's value.
-    pub(crate) fn pseudo(&self, name: &str) -> Option<&'a str> {
-        match name {
-            ":authority" => Some(self.authority),
-            ":path" => Some(self.path),
-            ":method" => Some(self.method),
-            ":scheme" => Some(self.scheme),
-            _ => None,
-        }
-    }
 }

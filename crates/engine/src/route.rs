@@ -1,6 +1,8 @@
-//! Route tables: which virtual host, route and cluster a request gets.
+//! Routes: which one of a virtual host takes a request, and what becomes of it there.
 
-use std::collections::{BTreeMap, HashMap};
+mod table;
+
+use std::collections::BTreeMap;
 
 use regex::Regex;
 
@@ -9,23 +11,10 @@ use crate::{
     RetryPolicy,
     fault::hits,
     listener::weighted_index,
-    matcher::{full_match, partial_match},
+    matcher::{equal, full_match, partial_match, starts_with},
 };
 
-/// A compiled [`xds::RouteConfiguration`].
-#[derive(Debug)]
-pub struct RouteTable {
-    /// Its name.
-    pub name: String,
-    virtual_hosts: Vec<VirtualHost>,
-    exact: HashMap<String, usize>,
-    /// `*.suffix` without the star, longest first.
-    suffixes: Vec<(String, usize)>,
-    /// `prefix.*` without the star, longest first.
-    prefixes: Vec<(String, usize)>,
-    any: Option<usize>,
-    ignore_port: bool,
-}
+pub use table::{RouteDecision, RouteTable};
 
 /// A compiled [`xds::VirtualHost`].
 #[derive(Debug)]
@@ -76,122 +65,6 @@ pub enum PerFilterConfig {
     Cors(xds::CorsPolicy),
 }
 
-/// What a request gets.
-#[derive(Clone, Copy, Debug)]
-pub struct RouteDecision<'a> {
-    /// The virtual host.
-    pub virtual_host: &'a VirtualHost,
-    /// The route; none: nothing in the virtual host matches.
-    pub route: Option<&'a Route>,
-}
-
-impl RouteTable {
-    /// Compiles a route configuration.
-    ///
-    /// # Errors
-    /// When a domain stands in two virtual hosts, a regex is not valid, weights sum to nothing, or
-    /// a per-filter configuration is not known.
-    pub fn new(config: &xds::RouteConfiguration) -> Result<Self, EngineError> {
-        let mut table = Self {
-            name: config.name.clone(),
-            virtual_hosts: Vec::with_capacity(config.virtual_hosts.len()),
-            exact: HashMap::new(),
-            suffixes: Vec::new(),
-            prefixes: Vec::new(),
-            any: None,
-            ignore_port: config.ignore_port_in_host_matching,
-        };
-        for (index, host) in config.virtual_hosts.iter().enumerate() {
-            let path = format!("virtual_hosts[{index}]");
-            for (at, domain) in host.domains.iter().enumerate() {
-                if !table.add_domain(domain, index) {
-                    return Err(EngineError::new(
-                        format!("{path}.domains[{at}]"),
-                        format!("the domain {domain:?} stands in two virtual hosts"),
-                    ));
-                }
-            }
-            table.virtual_hosts.push(VirtualHost::new(host).map_err(|error| error.within(&path))?);
-        }
-        table.suffixes.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
-        table.prefixes.sort_by_key(|(prefix, _)| std::cmp::Reverse(prefix.len()));
-        Ok(table)
-    }
-
-    /// Registers a domain; false when it is taken.
-    fn add_domain(&mut self, domain: &str, index: usize) -> bool {
-        let domain = domain.to_ascii_lowercase();
-        if domain == "*" {
-            return self.any.replace(index).is_none();
-        }
-        if let Some(suffix) = domain.strip_prefix('*') {
-            let taken = self.suffixes.iter().any(|(other, _)| other == suffix);
-            self.suffixes.push((suffix.to_owned(), index));
-            return !taken;
-        }
-        if let Some(prefix) = domain.strip_suffix('*') {
-            let taken = self.prefixes.iter().any(|(other, _)| other == prefix);
-            self.prefixes.push((prefix.to_owned(), index));
-            return !taken;
-        }
-        self.exact.insert(domain, index).is_none()
-    }
-
-    /// The virtual host and route of a request; none: no virtual host has its domain.
-    pub fn route(&self, request: &RequestInfo<'_>, random: u64) -> Option<RouteDecision<'_>> {
-        let virtual_host = self.virtual_host(request.authority)?;
-        let route = virtual_host.routes.iter().find(|route| route.matches(request, random));
-        Some(RouteDecision { virtual_host, route })
-    }
-
-    /// The virtual host of an authority.
-    pub fn virtual_host(&self, authority: &str) -> Option<&VirtualHost> {
-        let host = if self.ignore_port { without_port(authority) } else { authority };
-        let lower;
-        let host = if host.bytes().any(|byte| byte.is_ascii_uppercase()) {
-            lower = host.to_ascii_lowercase();
-            lower.as_str()
-        } else {
-            host
-        };
-        let longer = |part: &str| host.len() > part.len();
-        let index = self
-            .exact
-            .get(host)
-            .or_else(|| {
-                let hit = self.suffixes.iter().find(|(end, _)| longer(end) && host.ends_with(end));
-                hit.map(|(_, index)| index)
-            })
-            .or_else(|| {
-                let hit = self
-                    .prefixes
-                    .iter()
-                    .find(|(start, _)| longer(start) && host.starts_with(start));
-                hit.map(|(_, index)| index)
-            })
-            .or(self.any.as_ref())?;
-        self.virtual_hosts.get(*index)
-    }
-
-    /// All virtual hosts, in order.
-    pub fn virtual_hosts(&self) -> &[VirtualHost] {
-        &self.virtual_hosts
-    }
-}
-
-/// An authority without its port.
-pub(crate) fn without_port(authority: &str) -> &str {
-    match authority.rsplit_once(':') {
-        Some((host, port))
-            if port.bytes().all(|byte| byte.is_ascii_digit())
-                && (!host.contains(':') || host.ends_with(']')) =>
-        {
-            host
-        }
-        _ => authority,
-    }
-}
-
 impl VirtualHost {
     fn new(host: &xds::VirtualHost) -> Result<Self, EngineError> {
         let routes = host
@@ -209,6 +82,12 @@ impl VirtualHost {
             per_filter: per_filter(&host.typed_per_filter_config)?,
             routes,
         })
+    }
+
+    /// The first route that takes a request.
+    fn route(&self, request: &RequestInfo<'_>, random: u64) -> Option<&Route> {
+        let path = request.path_only();
+        self.routes.iter().find(|route| route.matches(request, path, random))
     }
 
     /// Its routes, in order.
@@ -276,11 +155,16 @@ impl Route {
         })
     }
 
-    fn matches(&self, request: &RequestInfo<'_>, random: u64) -> bool {
-        self.matches_path(request.path_only())
+    /// Whether the route takes a request with this path and query.
+    fn matches(&self, request: &RequestInfo<'_>, path: &str, random: u64) -> bool {
+        self.matches_path(path)
             && self.headers.iter().all(|header| header.matches(request, MultiValue::Joined))
-            && self.query_parameters.iter().all(|query| query.matches(request.query()))
+            && (self.query_parameters.is_empty() || self.matches_query(request.query()))
             && self.config.route_match.runtime_fraction.is_none_or(|share| hits(share, random))
+    }
+
+    fn matches_query(&self, query: Option<&str>) -> bool {
+        self.query_parameters.iter().all(|parameter| parameter.matches(query))
     }
 
     fn matches_path(&self, path: &str) -> bool {
@@ -394,14 +278,6 @@ fn substitution(text: &str) -> String {
 fn split_query(path_and_query: &str) -> (&str, &str) {
     let at = path_and_query.find(['?', '#']).unwrap_or(path_and_query.len());
     path_and_query.split_at(at)
-}
-
-fn equal(text: &str, wanted: &str, case_sensitive: bool) -> bool {
-    if case_sensitive { text == wanted } else { text.eq_ignore_ascii_case(wanted) }
-}
-
-fn starts_with(text: &str, wanted: &str, case_sensitive: bool) -> bool {
-    text.get(..wanted.len()).is_some_and(|start| equal(start, wanted, case_sensitive))
 }
 
 #[cfg(test)]

@@ -90,6 +90,8 @@ fn permissive_inbound_tells_mesh_traffic_by_alpn() {
     .expect("listener");
     let tls = |alpn| Call { transport: "tls", alpn, ..PLAIN };
     assert_eq!(chosen(&listener, &PLAIN).as_deref(), Some("plain"));
+    let not_told = Call { transport: "", ..PLAIN };
+    assert_eq!(chosen(&listener, &not_told).as_deref(), Some("plain"));
     assert_eq!(chosen(&listener, &tls(&["istio-http/1.1"])).as_deref(), Some("mtls"));
     assert_eq!(chosen(&listener, &tls(&["h2", "http/1.1"])).as_deref(), Some("own-tls"));
     assert_eq!(chosen(&listener, &Call { to: "10.0.0.1:1", ..PLAIN }).as_deref(), Some("other"));

@@ -47,6 +47,41 @@ fn a_bad_regex_is_refused_with_its_text() {
 }
 
 #[test]
+fn a_regex_is_valid_by_itself_or_not_at_all() {
+    for text in ["a)|(b", "a)|(?:.*", ")("] {
+        assert!(StringMatcher::new(&xds::StringMatcher::regex(text)).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn case_can_be_left_out_of_account() {
+    let matches = |pattern: xds::StringPattern, text: &str| {
+        StringMatcher::new(&xds::StringMatcher { pattern, ignore_case: true })
+            .expect("matcher")
+            .matches(text)
+    };
+    assert!(matches(xds::StringPattern::Exact("Ab".to_owned()), "aB"));
+    assert!(matches(xds::StringPattern::Prefix("aB".to_owned()), "AbC"));
+    assert!(matches(xds::StringPattern::Suffix("BC".to_owned()), "abc"));
+    assert!(matches(xds::StringPattern::Contains("BC".to_owned()), "abcd"));
+    assert!(!matches(xds::StringPattern::Suffix("xabc".to_owned()), "abc"));
+    assert!(!matches(xds::StringPattern::Suffix("\u{e9}".to_owned()), "\u{1e9}"));
+}
+
+#[test]
+fn a_name_that_no_header_can_have_is_never_there() {
+    let map = HeaderMap::new();
+    let present = HeaderMatcher::new(&xds::HeaderMatcher {
+        name: "a b".to_owned(),
+        kind: xds::HeaderMatchKind::Present(true),
+        invert: false,
+        treat_missing_as_empty: false,
+    })
+    .expect("matcher");
+    assert!(!present.matches(&request(&map), MultiValue::Any));
+}
+
+#[test]
 fn several_values_cannot_hide_one_from_a_policy() {
     let map = headers(&[("x-role", "user"), ("x-role", "admin")]);
     let admin = header("x-role", xds::StringMatcher::exact("admin"), false);

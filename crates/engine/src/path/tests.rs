@@ -70,6 +70,8 @@ fn look_alikes_stay() {
 fn escaped_slashes_can_be_refused_or_redirected() {
     let reject = Normalization { escaped_slashes: EscapedSlashes::Reject, ..BASE };
     assert_eq!(run("/a%2Fb", reject), "400");
+    let alone = Normalization { normalize: false, ..reject };
+    assert_eq!((run("/a%5cb", alone), run("/a/../b", alone)), ("400".into(), "/a/../b".into()));
     let redirect = Normalization { escaped_slashes: EscapedSlashes::UnescapeAndRedirect, ..BASE };
     assert_eq!(run("/a%2Fb?q", redirect), "307 /a/b?q");
     assert_eq!(run("/a", redirect), "/a");

@@ -2,7 +2,7 @@
 
 use http::HeaderMap;
 
-use super::*;
+use super::{table::without_port, *};
 
 fn forward(cluster: &str) -> xds::RouteAction {
     xds::RouteAction {
