@@ -7,6 +7,7 @@
 
 mod balancer;
 mod cluster;
+mod cors;
 mod error;
 mod fault;
 mod hash_ring;
@@ -25,6 +26,7 @@ mod snapshot;
 
 pub use balancer::{Balancer, Pick};
 pub use cluster::{Cluster, Transport};
+pub use cors::Cors;
 pub use error::EngineError;
 pub use fault::{Fault, FaultDecision};
 pub use host::{Host, HostSet, HostState};

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use regex::Regex;
 
 use crate::{
-    EngineError, Fault, HeaderMatcher, MultiValue, QueryParameterMatcher, RbacFilter, RequestInfo,
-    RetryPolicy,
+    Cors, EngineError, Fault, HeaderMatcher, MultiValue, QueryParameterMatcher, RbacFilter,
+    RequestInfo, RetryPolicy,
     fault::hits,
     listener::weighted_index,
     matcher::{equal, full_match, partial_match, starts_with},
@@ -62,7 +62,7 @@ pub enum PerFilterConfig {
     /// For the RBAC filter; none: it is off here.
     Rbac(Option<RbacFilter>),
     /// For the CORS filter.
-    Cors(xds::CorsPolicy),
+    Cors(Cors),
 }
 
 impl VirtualHost {
@@ -105,7 +105,7 @@ fn per_filter(
             xds::PerFilterConfig::Rbac(rbac) => {
                 PerFilterConfig::Rbac(rbac.as_ref().map(RbacFilter::new).transpose()?)
             }
-            xds::PerFilterConfig::Cors(cors) => PerFilterConfig::Cors(cors.clone()),
+            xds::PerFilterConfig::Cors(cors) => PerFilterConfig::Cors(Cors::new(cors)?),
             xds::PerFilterConfig::Opaque(opaque) => {
                 return Err(EngineError::new(
                     format!("typed_per_filter_config[{name:?}]"),

@@ -21,11 +21,12 @@ impl State {
 }
 
 /// Looks at a request; an answer means that it was a preflight.
-pub(super) fn check(policy: &xds::CorsPolicy, head: &mut Head) -> Option<LocalReply> {
+pub(super) fn check(cors: &engine::Cors, head: &mut Head) -> Option<LocalReply> {
+    let policy = &cors.policy;
     let origin = head.headers.get(header::ORIGIN)?.clone();
     let preflight = head.method == Method::OPTIONS
         && head.headers.contains_key(header::ACCESS_CONTROL_REQUEST_METHOD);
-    if !allows(policy, &origin) {
+    if !origin.to_str().is_ok_and(|origin| cors.allows(origin)) {
         let forwards = policy.forward_not_matching_preflights.unwrap_or(true);
         return (preflight && !forwards)
             .then(|| LocalReply::new(StatusCode::OK, "", "cors_response"));
@@ -52,13 +53,4 @@ pub(super) fn check(policy: &xds::CorsPolicy, head: &mut Head) -> Option<LocalRe
     let mut reply = LocalReply::new(StatusCode::OK, "", "cors_response");
     reply.headers = headers;
     Some(reply)
-}
-
-fn allows(policy: &xds::CorsPolicy, origin: &HeaderValue) -> bool {
-    let Ok(origin) = origin.to_str() else { return false };
-    policy.allow_origin.iter().any(|matcher| {
-        // `*` allows every origin, as Envoy reads an exact match of it.
-        matcher.pattern == xds::StringPattern::Exact("*".to_owned())
-            || engine::StringMatcher::new(matcher).is_ok_and(|matcher| matcher.matches(origin))
-    })
 }
