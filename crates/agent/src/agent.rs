@@ -16,7 +16,10 @@ use pb::envoy::service::{
 };
 use pki::SpiffeId;
 use thiserror::Error;
-use tokio::{sync::watch, task::JoinSet};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinSet},
+};
 use tokio_stream::wrappers::UnixListenerStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::Server;
@@ -25,7 +28,7 @@ use crate::{
     discovery::DiscoveryError,
     dns::{DnsServer, Forwarder, Sockets, Table, nameservers},
     envoy::{Admin, EnvoyProcess},
-    identity::{CaClient, CaError, Clock, Rotation},
+    identity::{CaClient, Clock, Rotation},
     metrics::Metrics,
     node::NodeIdentity,
     options::{AgentOptions, ProxyChoice, Role},
@@ -62,10 +65,17 @@ pub enum AgentError {
     /// Envoy ended without having been asked to.
     #[error("Envoy ended: {0}")]
     EnvoyEnded(ExitStatus),
+    /// A part of the agent ended, which none should: without it the workload would go on with a
+    /// certificate that nobody renews, or without configuration.
+    #[error("the agent's {0} ended unexpectedly")]
+    PartEnded(&'static str),
     /// Anything that should not happen.
     #[error("{0}")]
     Internal(String),
 }
+
+/// The agent's parts by name. None of them ends by itself.
+type Parts = JoinSet<&'static str>;
 
 impl AgentError {
     /// The status that the process should end with: Envoy's own where it ended by itself.
@@ -88,8 +98,9 @@ impl AgentError {
 /// # Errors
 /// When something cannot be started, or the proxy ended by itself.
 pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), AgentError> {
+    options.discovery.check()?;
     let metrics = Metrics::new().map_err(|error| AgentError::Internal(error.to_string()))?;
-    let mut tasks = JoinSet::new();
+    let mut tasks = Parts::new();
     start_sockets(&options, &metrics, &mut tasks).await?;
     let (role, drain_limit, ports) = (options.role, options.termination_drain, options.ports);
     let application = match role {
@@ -106,9 +117,11 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
         inbound_only: role == Role::Sidecar,
         quit: quit.clone(),
         started: Instant::now(),
+        scraping: Arc::default(),
     };
     serve_status(status, (ports.status, ports.agent), &mut tasks)?;
     let ended = tokio::select! {
+        Some(part) = tasks.join_next() => Err(part_ended(part)),
         result = running.wait() => Err(result.err().unwrap_or(AgentError::ProxyEnded)),
         () = quit.cancelled() => Ok(()),
         () = stop.cancelled() => {
@@ -127,34 +140,29 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> Result<(), A
 async fn start_sockets(
     options: &AgentOptions,
     metrics: &Metrics,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Parts,
 ) -> Result<(), AgentError> {
     let workload = &options.workload;
     let spiffe =
         SpiffeId::new(&workload.trust_domain, &workload.namespace, &workload.service_account)?;
     let (publish, material) = watch::channel(None);
     let lifetime = workload.certificate_lifetime;
-    let issuer = CaClient::new(options.discovery.clone(), spiffe, lifetime, metrics.clone())
-        .map_err(|error| match error {
-            CaError::Discovery(error) => AgentError::Discovery(error),
-            other => AgentError::Internal(other.to_string()),
-        })?;
+    let issuer = CaClient::new(options.discovery.clone(), spiffe, lifetime, metrics.clone());
     let clock: Clock = Arc::new(SystemTime::now);
-    tasks.spawn(Rotation { issuer, clock, publish, metrics: metrics.clone() }.run());
+    let rotation = Rotation { issuer, clock, publish, metrics: metrics.clone() };
+    tasks.spawn(named("certificate rotation", rotation.run()));
 
     let secrets = SecretDiscoveryServiceServer::new(SecretService::new(material, metrics.clone()));
     let secret_socket = bind_unix(&options.run_dir.join("sds.sock"))?;
     let table = Arc::new(ArcSwapOption::<Table>::empty());
     let relay = relay(options, metrics, &table);
     let relay_socket = bind_unix(&options.run_dir.join("xds.sock"))?;
-    tasks.spawn(async move {
-        let server = Server::builder().add_service(secrets);
-        report("sds", server.serve_with_incoming(UnixListenerStream::new(secret_socket)).await);
-    });
-    tasks.spawn(async move {
-        let server = Server::builder().add_service(relay);
-        report("xds", server.serve_with_incoming(UnixListenerStream::new(relay_socket)).await);
-    });
+    let server = Server::builder().add_service(secrets);
+    let served = server.serve_with_incoming(UnixListenerStream::new(secret_socket));
+    tasks.spawn(named("secret discovery", reported(served)));
+    let server = Server::builder().add_service(relay);
+    let served = server.serve_with_incoming(UnixListenerStream::new(relay_socket));
+    tasks.spawn(named("xDS relay", reported(served)));
     if options.role == Role::Sidecar {
         start_dns(options, metrics, &table, tasks).await?;
     }
@@ -181,7 +189,7 @@ async fn start_dns(
     options: &AgentOptions,
     metrics: &Metrics,
     table: &Arc<ArcSwapOption<Table>>,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Parts,
 ) -> Result<(), AgentError> {
     let mut resolvers = options.dns.upstream.clone();
     if let Some(path) = &options.dns.upstream_resolv_conf {
@@ -198,10 +206,10 @@ async fn start_dns(
     let sockets = Sockets::bind(address, mark)
         .await
         .map_err(|error| io::Error::new(error.kind(), format!("DNS on {address}: {error}")))?;
-    tasks.spawn(server.clone().serve(sockets));
+    tasks.spawn(named("DNS proxy", server.clone().serve(sockets)));
     // Captured IPv6 queries arrive on IPv6 loopback, which not every namespace has.
     match Sockets::bind(SocketAddr::new(Ipv6Addr::LOCALHOST.into(), port), mark).await {
-        Ok(sockets) => drop(tasks.spawn(server.serve(sockets))),
+        Ok(sockets) => drop(tasks.spawn(named("DNS proxy", server.serve(sockets)))),
         Err(error) => tracing::debug!(%error, "no DNS on IPv6 loopback"),
     }
     Ok(())
@@ -210,24 +218,34 @@ async fn start_dns(
 fn serve_status(
     status: Status,
     (probe, operator): (u16, u16),
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Parts,
 ) -> Result<(), AgentError> {
     let any = IpAddr::from(Ipv4Addr::UNSPECIFIED);
     for (port, router) in
         [(probe, status.clone().probe_router()), (operator, status.operator_router())]
     {
         let listener = bind_tcp(SocketAddr::new(any, port), TcpOptions::default())?;
-        tasks.spawn(async move {
-            let served = daemon::serve(listener.into(), router, CancellationToken::new()).await;
-            report("status", served);
-        });
+        let served = daemon::serve(listener.into(), router, CancellationToken::new());
+        tasks.spawn(named("status server", served));
     }
     Ok(())
 }
 
-fn report<E: std::fmt::Display>(server: &str, served: Result<(), E>) {
-    if let Err(error) = served {
-        tracing::error!(server, %error, "a server of the agent ended");
+async fn named(name: &'static str, part: impl Future<Output = ()>) -> &'static str {
+    part.await;
+    name
+}
+
+async fn reported<E: std::fmt::Display>(served: impl Future<Output = Result<(), E>>) {
+    if let Err(error) = served.await {
+        tracing::error!(%error, "a server of the agent failed");
+    }
+}
+
+fn part_ended(part: Result<&'static str, JoinError>) -> AgentError {
+    match part {
+        Ok(name) => AgentError::PartEnded(name),
+        Err(panic) => AgentError::Internal(format!("a part of the agent failed: {panic}")),
     }
 }
 
@@ -254,7 +272,12 @@ impl Running {
             Self::Mizzen { handle, task } => {
                 handle.shutdown();
                 if !task.is_finished() {
-                    let _ = tokio::time::timeout(Duration::from_secs(1), task).await;
+                    match tokio::time::timeout(Duration::from_secs(1), task).await {
+                        Ok(Ok(Ok(()))) => {}
+                        Ok(Ok(Err(error))) => tracing::warn!(%error, "proxy"),
+                        Ok(Err(error)) => tracing::warn!(%error, "the proxy failed at its end"),
+                        Err(_) => tracing::warn!("the proxy did not end within a second"),
+                    }
                 }
             }
             Self::Envoy(mut process) => process.stop().await,
@@ -264,7 +287,7 @@ impl Running {
 
 fn start_proxy(
     options: AgentOptions,
-    tasks: &mut JoinSet<()>,
+    tasks: &mut Parts,
 ) -> Result<(Running, Steering), AgentError> {
     let admin_socket = options.run_dir.join("admin.sock");
     let admin_address = SocketAddr::new(Ipv4Addr::LOCALHOST.into(), options.ports.admin);
@@ -272,7 +295,7 @@ fn start_proxy(
         ProxyChoice::Envoy { path } => {
             let admin = Admin::new(admin_socket);
             let listener = bind_tcp(admin_address, TcpOptions::default())?;
-            tasks.spawn(admin.clone().relay(listener));
+            tasks.spawn(named("admin relay", admin.clone().relay(listener)));
             let process = EnvoyProcess::start(&options, path)?;
             Ok((Running::Envoy(process), Steering::envoy(admin)))
         }

@@ -2,7 +2,9 @@
 //! tells the proxy's traffic by mark), a bearer token, and keep-alives that notice a dead peer.
 //!
 //! Files (root certificate, client certificate, token) are read again for each connection or call,
-//! so their rotation needs no restart.
+//! so their rotation needs no restart. A client certificate that cannot be used is left out, as
+//! Istio's agent does: the control plane refuses a connection that shows an expired one, while the
+//! token may still be good.
 
 use std::{
     error::Error as _,
@@ -10,7 +12,7 @@ use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use http::Uri;
@@ -25,7 +27,7 @@ use tokio::{
 use tokio_rustls::TlsConnector;
 use tonic::{
     Request, Status,
-    metadata::{AsciiMetadataValue, MetadataValue},
+    metadata::AsciiMetadataValue,
     transport::{Channel, Endpoint},
 };
 
@@ -77,6 +79,9 @@ pub enum DiscoveryError {
         /// What is wrong with it.
         why: String,
     },
+    /// The cluster's name cannot go into a header.
+    #[error("cluster id {0:?} has characters that no header can carry")]
+    Cluster(String),
     /// No connection.
     #[error("control plane {address}: {why}")]
     Connect {
@@ -92,12 +97,15 @@ trait Duplex: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Duplex for T {}
 
 impl Discovery {
-    /// A channel that connects when it is first used, and again after a failure.
+    /// Whether address and names have the form that calls need; files may still come.
     ///
     /// # Errors
-    /// When the address has no form that a URI can have.
-    pub(crate) fn lazy_channel(&self) -> Result<Channel, DiscoveryError> {
-        Ok(self.endpoint()?.connect_with_connector_lazy(self.connector()))
+    /// What is wrong.
+    pub(crate) fn check(&self) -> Result<(), DiscoveryError> {
+        self.cluster_id
+            .parse::<AsciiMetadataValue>()
+            .map_err(|_| DiscoveryError::Cluster(self.cluster_id.clone()))?;
+        self.endpoint().map(|_| ())
     }
 
     /// A channel that is connected now.
@@ -120,17 +128,35 @@ impl Discovery {
     /// When the token's file cannot be read.
     pub(crate) fn authorize<T>(&self, request: &mut Request<T>) -> Result<(), DiscoveryError> {
         let metadata = request.metadata_mut();
-        if let Ok(cluster) = self.cluster_id.parse::<AsciiMetadataValue>() {
-            metadata.insert("clusterid", cluster);
+        let cluster = self.cluster_id.parse::<AsciiMetadataValue>();
+        let cluster = cluster.map_err(|_| DiscoveryError::Cluster(self.cluster_id.clone()))?;
+        metadata.insert("clusterid", cluster);
+        let Some(path) = &self.token else { return Ok(()) };
+        match bearer(path) {
+            Ok(value) => {
+                metadata.insert("authorization", value);
+                Ok(())
+            }
+            Err(error) if self.usable_certificate(SystemTime::now()).is_some() => {
+                tracing::debug!(%error, "the client certificate alone proves who this is");
+                Ok(())
+            }
+            Err(error) => Err(error),
         }
-        if let Some(path) = &self.token {
-            let token = read(path, "token")?;
-            let value: MetadataValue<_> = format!("Bearer {}", token.trim())
-                .parse()
-                .map_err(|_| unusable(path, "token", "has characters that no header can carry"))?;
-            metadata.insert("authorization", value);
-        }
-        Ok(())
+    }
+
+    /// The client certificate, if there is one that is valid now.
+    fn usable_certificate(&self, now: SystemTime) -> Option<CertifiedIdentity> {
+        let dir = self.client_cert_dir.as_deref()?;
+        let problem = match client_identity(dir) {
+            Ok(identity) if now < identity.not_before() => "it is not valid yet".to_owned(),
+            Ok(identity) if now >= identity.not_after() => "it has expired".to_owned(),
+            Ok(identity) => return Some(identity),
+            Err(error) => error.to_string(),
+        };
+        let dir = dir.display();
+        tracing::warn!(%dir, problem, "no client certificate is shown to the control plane");
+        None
     }
 
     fn endpoint(&self) -> Result<Endpoint, DiscoveryError> {
@@ -201,10 +227,17 @@ impl Discovery {
             Err(_) => tokio::net::lookup_host(&self.address).await.map_err(failed)?.collect(),
         };
         let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+        let share = DIAL_TIMEOUT / u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
         for address in addresses {
-            match connect_marked(address, self.socket_mark).await {
-                Ok(stream) => return Ok(stream),
-                Err(error) => last = error,
+            let connected = connect_marked(address, self.socket_mark);
+            match tokio::time::timeout(share, connected).await {
+                Ok(Ok(stream)) => return Ok(stream),
+                Ok(Err(error)) => {
+                    last = io::Error::new(error.kind(), format!("{address}: {error}"))
+                }
+                Err(_) => {
+                    last = io::Error::new(io::ErrorKind::TimedOut, format!("{address}: no answer"))
+                }
             }
         }
         Err(failed(last))
@@ -219,10 +252,7 @@ impl Discovery {
         };
         let trust = TrustBundle::from_pem(&read(root, "root certificate")?)
             .map_err(|error| unusable(root, "root certificate", &error.to_string()))?;
-        let identity = match &self.client_cert_dir {
-            Some(dir) => Some(client_identity(dir)?),
-            None => None,
-        };
+        let identity = self.usable_certificate(SystemTime::now());
         let server = tls::ServerAuth::WebPki(trust);
         tls::client_config(
             identity.as_ref(),
@@ -253,6 +283,19 @@ fn client_identity(dir: &Path) -> Result<CertifiedIdentity, DiscoveryError> {
     let chain_pem = read(&chain, "client certificate")?;
     CertifiedIdentity::from_pem(&chain_pem, &read(&key, "client key")?)
         .map_err(|error| unusable(&chain, "client certificate", &error.to_string()))
+}
+
+fn bearer(path: &Path) -> Result<AsciiMetadataValue, DiscoveryError> {
+    let token = read(path, "token")?;
+    if token.trim().is_empty() {
+        return Err(unusable(path, "token", "the file is empty"));
+    }
+    let mut value: AsciiMetadataValue = format!("Bearer {}", token.trim())
+        .parse()
+        .map_err(|_| unusable(path, "token", "has characters that no header can carry"))?;
+    // Not even a log of whole requests shows it, and HTTP/2 does not keep it in its tables.
+    value.set_sensitive(true);
+    Ok(value)
 }
 
 fn read(path: &Path, what: &'static str) -> Result<String, DiscoveryError> {
@@ -288,3 +331,6 @@ pub(crate) fn status_text(status: &Status) -> String {
         format!("{:?}: {message}: {cause}", status.code())
     }
 }
+
+#[cfg(test)]
+mod tests;

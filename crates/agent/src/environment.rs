@@ -106,7 +106,9 @@ fn metadata(variables: &BTreeMap<String, String>) -> Map<String, Value> {
     for (name, value) in variables {
         if let Some(key) = name.strip_prefix(META) {
             let parsed = match value.trim_start().chars().next() {
-                Some('{' | '[') => serde_json::from_str(value).ok(),
+                Some('{' | '[') => serde_json::from_str(value)
+                    .inspect_err(|error| tracing::warn!(name, %error, "not JSON: taken as text"))
+                    .ok(),
                 _ => None,
             };
             out.insert(key.to_owned(), parsed.unwrap_or_else(|| Value::String(value.clone())));

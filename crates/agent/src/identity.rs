@@ -10,7 +10,7 @@ use pki::CertifiedIdentity;
 use tokio::sync::watch;
 
 pub(crate) use self::{
-    ca::{CaClient, CaError},
+    ca::CaClient,
     rotation::{Clock, Rotation},
 };
 

@@ -35,6 +35,8 @@ use crate::{
 
 /// How long connecting to the control plane may take.
 const OPEN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a proxy that does not read is waited for at the end of its stream.
+const FAREWELL: Duration = Duration::from_secs(1);
 /// How many messages may wait in each direction.
 const BACKLOG: usize = 16;
 
@@ -154,12 +156,23 @@ impl<E: Exchange> Link<E> {
         };
         // The proxy must connect again whatever the control plane's reason was.
         let why = format!("control plane: {}", outcome.message());
-        let _ = self.to_downstream.send(Err(Status::unavailable(why))).await;
+        let status = Err(Status::unavailable(why));
+        if self.to_downstream.send_timeout(status, FAREWELL).await.is_err() {
+            tracing::debug!("the proxy does not read why its stream ends");
+        }
     }
 
     async fn pass_requests(&self, mut downstream: Streaming<E::Request>) {
         let mut first = true;
-        while let Ok(Some(request)) = downstream.message().await {
+        loop {
+            let request = match downstream.message().await {
+                Ok(Some(request)) => request,
+                Ok(None) => return,
+                Err(status) => {
+                    tracing::debug!(%status, "xDS: the proxy's stream broke");
+                    return;
+                }
+            };
             self.metrics.relayed_requests.inc();
             if self.to_upstream.send(request).await.is_err() {
                 // The upstream half reports why.
@@ -168,7 +181,9 @@ impl<E: Exchange> Link<E> {
             // The first request carries the node, which ours need not repeat.
             if first {
                 first = false;
-                let _ = self.to_upstream.send(E::subscribe(NameTable::type_url())).await;
+                if self.to_upstream.send(E::subscribe(NameTable::type_url())).await.is_err() {
+                    return std::future::pending().await;
+                }
             }
         }
     }
@@ -188,7 +203,9 @@ impl<E: Exchange> Link<E> {
                 Err(status) => return status,
             };
             if E::type_url(&response) == NameTable::type_url() {
-                let _ = self.to_upstream.send(self.take_names(&response)).await;
+                if self.to_upstream.send(self.take_names(&response)).await.is_err() {
+                    tracing::debug!("the control plane takes no answers any more");
+                }
                 continue;
             }
             self.metrics.relayed_responses.inc();

@@ -3,7 +3,7 @@
 
 mod scrape;
 
-use std::{net::SocketAddr, time::Instant};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use axum::{
     Router,
@@ -11,6 +11,7 @@ use axum::{
     routing::{get, post},
 };
 use http::{StatusCode, header::CONTENT_TYPE};
+use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 
 use crate::{environment::ApplicationMetrics, metrics::Metrics, steering::Steering};
@@ -32,6 +33,8 @@ pub(crate) struct Status {
     /// Ends the agent without a drain.
     pub(crate) quit: CancellationToken,
     pub(crate) started: Instant,
+    /// Held while a page of metrics is put together.
+    pub(crate) scraping: Arc<Mutex<()>>,
 }
 
 impl Status {

@@ -7,7 +7,7 @@ pub(crate) mod session;
 
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures_util::{Stream, StreamExt as _};
 use pb::envoy::service::discovery::v3::aggregated_discovery_service_server::AggregatedDiscoveryService;
@@ -29,12 +29,19 @@ use self::session::{Request, Response, Session, Verdict};
 use crate::authn::{Authenticator, Peer, authorize_node};
 use crate::metrics::{Metrics, short_name};
 
-/// Responses that may wait for a slow proxy before its task waits too.
-const QUEUE: usize = 16;
+/// Responses that may wait for a slow proxy before its task waits too. Few: while it waits, changes
+/// are taken together, so a slow proxy is sent the newest and costs little.
+const QUEUE: usize = 4;
 
-/// Names that one proxy may subscribe to of one type: far more than any mesh has, and a bound for
-/// what a hostile proxy can make the control plane remember.
-const MAX_NAMES: usize = 100_000;
+/// How long a proxy may take to say who it is, once its stream is open.
+const FIRST_REQUEST: Duration = Duration::from_secs(20);
+
+/// How long a proxy that does not read is waited for at the end of its stream.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// What one stream may make the control plane remember: far more than any mesh needs.
+const MAX_TYPES: usize = 64;
+const MAX_TEXT: usize = 32 * 1024 * 1024;
 
 /// What all connections share.
 #[derive(Clone, Debug)]
@@ -92,6 +99,10 @@ impl AggregatedDiscoveryService for Discovery {
     }
 }
 
+fn stopping() -> Status {
+    Status::unavailable("the control plane is stopping")
+}
+
 fn peer_name(extensions: &Extensions) -> String {
     let address = extensions.get::<Peer>().and_then(|peer| peer.address);
     address.map_or_else(|| "local".to_owned(), |address| address.to_string())
@@ -118,8 +129,9 @@ impl Discovery {
         let mut connection =
             Connection { shared: self.clone(), incoming, outgoing: send.clone(), proxy: None };
         tokio::spawn(async move {
-            if let Err(status) = connection.run(protocol, identity, peer).await {
-                let _ = send.send(Err(status)).await;
+            let Err(status) = connection.run(protocol, identity, peer).await else { return };
+            if send.send_timeout(Err(status), FAREWELL).await.is_err() {
+                tracing::debug!("a proxy does not read why its stream ends");
             }
         });
         ReceiverStream::new(receive)
@@ -151,7 +163,7 @@ impl Connection {
         identity: Option<SpiffeId>,
         peer: String,
     ) -> Result<(), Status> {
-        let Some(mut first) = self.incoming.next().await.transpose()? else { return Ok(()) };
+        let Some(mut first) = self.first().await? else { return Ok(()) };
         let node = first
             .take_node()
             .ok_or_else(|| Status::invalid_argument("a stream's first request needs a node"))?;
@@ -177,9 +189,23 @@ impl Connection {
                 Happening::Closed(result) => return result,
                 Happening::Changed(false) => return Ok(()),
                 Happening::Stop => {
-                    return Err(Status::unavailable("the control plane is stopping"));
+                    return Err(stopping());
                 }
             }
+        }
+    }
+
+    async fn first(&mut self) -> Result<Option<Request>, Status> {
+        tokio::select! {
+            () = self.shared.stop.cancelled() => Err(stopping()),
+            first = tokio::time::timeout(FIRST_REQUEST, self.incoming.next()) => match first {
+                Ok(first) => first.transpose(),
+                Err(_) => {
+                    let seconds = FIRST_REQUEST.as_secs();
+                    let text = format!("no discovery request came within {seconds} s");
+                    Err(Status::deadline_exceeded(text))
+                }
+            },
         }
     }
 
@@ -217,12 +243,18 @@ impl Connection {
 
     async fn request(&mut self, session: &mut Session, mut request: Request) -> Result<(), Status> {
         // Only the first one counts: a stream is one proxy's.
-        let _ = request.take_node();
+        drop(request.take_node());
         let (verdict, responses) = session
             .on_request(request, Instant::now())
             .map_err(|error| Status::invalid_argument(error.to_string()))?;
-        if session.largest_subscription() > MAX_NAMES {
-            let text = format!("more than {MAX_NAMES} names of one type are subscribed to");
+        let remembered = session.server().remembered();
+        if remembered.types > MAX_TYPES || remembered.text > MAX_TEXT {
+            let text = format!(
+                "a stream may ask for {MAX_TYPES} types and {MAX_TEXT} bytes of names, \
+                 this one asks for {} and {}",
+                remembered.types, remembered.text
+            );
+            tracing::warn!(node = self.proxy.as_ref().map(Connected::id), text, "ended a stream");
             return Err(Status::resource_exhausted(text));
         }
         if let (Some(verdict), Some(proxy)) = (verdict, &self.proxy) {
@@ -243,8 +275,13 @@ impl Connection {
                     self.shared.metrics.convergence.observe(waited.as_secs_f64());
                 }
             }
-            // A closed channel means that the proxy went away, which the next turn notices.
-            let _ = self.outgoing.send(Ok(response)).await;
+            tokio::select! {
+                () = self.shared.stop.cancelled() => return Err(stopping()),
+                sent = self.outgoing.send(Ok(response)) => if sent.is_err() {
+                    // The proxy went away, which the next turn notices.
+                    return Ok(());
+                },
+            }
         }
         Ok(())
     }
@@ -254,15 +291,12 @@ impl Connection {
 struct Connected {
     registered: Registered,
     metrics: Metrics,
-    version: String,
 }
 
 impl Connected {
     fn new(shared: &Discovery, node: xds::Node, peer: String, identity: Option<SpiffeId>) -> Self {
-        let version = node.metadata_str("ISTIO_VERSION").unwrap_or("unknown").to_owned();
-        shared.metrics.connected.with_label_values(&[&version]).inc();
         let registered = shared.registry.add(node, peer, identity.map(|id| id.to_string()));
-        Self { registered, metrics: shared.metrics.clone(), version }
+        Self { registered, metrics: shared.metrics.clone() }
     }
 
     fn id(&self) -> &str {
@@ -288,7 +322,6 @@ impl Connected {
 
 impl Drop for Connected {
     fn drop(&mut self) {
-        self.metrics.connected.with_label_values(&[&self.version]).dec();
         for kind in xds::ResourceType::ALL {
             self.metrics.accepted(kind, self.id());
         }

@@ -63,26 +63,34 @@ impl Configuration {
         snapshots: watch::Sender<Arc<Snapshot>>,
         stop: CancellationToken,
     ) {
-        let (_watch, mut changes) = self.source.watch();
-        let internal_errors = self.metrics.internal_errors.clone();
+        let (mut watch, mut changes) = self.source.watch();
         // What changed between the first reading and the watch.
         let mut noticed = Some(Instant::now());
         while let Some(first) = noticed {
             self.metrics.debounce.observe(first.elapsed().as_secs_f64());
             let before = loaded.load_full();
-            let Ok((this, next)) =
-                tokio::task::spawn_blocking(move || self.reload(first, &before)).await
-            else {
-                internal_errors.inc();
-                tracing::error!("reading the configuration failed; no further change is seen");
-                return;
+            let anew = self.anew();
+            let reloading = tokio::task::spawn_blocking(move || self.reload(first, &before));
+            let (this, next) = match reloading.await {
+                Ok(reloaded) => reloaded,
+                Err(panic) => {
+                    anew.metrics.internal_errors.inc();
+                    tracing::error!(%panic, "a bug: the configuration could not be read; what is \
+                        served stays, and the next change is tried again");
+                    (anew, None)
+                }
             };
             self = this;
-            let changed = !Arc::ptr_eq(&next.snapshot, &loaded.load().snapshot);
-            loaded.store(Arc::new(next));
-            if changed {
-                self.metrics.push_triggers.with_label_values(&["config"]).inc();
-                snapshots.send_replace(Arc::clone(&loaded.load().snapshot));
+            if let Some(next) = next {
+                self.publish(next, &loaded, &snapshots);
+            }
+            if let Some((better, receive)) = self.source.watch_again(&watch) {
+                (watch, changes) = (better, receive);
+                if watch.is_kernel() {
+                    // What changed before it.
+                    noticed = Some(Instant::now());
+                    continue;
+                }
             }
             noticed = tokio::select! {
                 () = stop.cancelled() => None,
@@ -91,11 +99,39 @@ impl Configuration {
         }
     }
 
-    fn reload(mut self, first: Instant, before: &Loaded) -> (Self, Loaded) {
+    /// The same, as if nothing had been read yet. Versions go on.
+    fn anew(&self) -> Self {
+        Self {
+            source: self.source.anew(),
+            catalog: Catalog::default(),
+            metrics: self.metrics.clone(),
+            started: self.started,
+            // The one that fails may have taken a number.
+            number: self.number + 1,
+            reported: Vec::new(),
+        }
+    }
+
+    fn publish(
+        &self,
+        next: Loaded,
+        loaded: &ArcSwap<Loaded>,
+        snapshots: &watch::Sender<Arc<Snapshot>>,
+    ) {
+        let snapshot = Arc::clone(&next.snapshot);
+        let changed = !Arc::ptr_eq(&snapshot, &loaded.load().snapshot);
+        loaded.store(Arc::new(next));
+        if changed {
+            self.metrics.push_triggers.with_label_values(&["config"]).inc();
+            snapshots.send_replace(snapshot);
+        }
+    }
+
+    fn reload(mut self, first: Instant, before: &Loaded) -> (Self, Option<Loaded>) {
         let (changed, refused, problems) = self.read();
         let snapshot = if changed { self.build(first) } else { Arc::clone(&before.snapshot) };
         let loaded = self.loaded(refused, problems, snapshot);
-        (self, loaded)
+        (self, Some(loaded))
     }
 
     fn read(&mut self) -> (bool, Vec<String>, Vec<String>) {

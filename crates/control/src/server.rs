@@ -29,7 +29,10 @@ use crate::transport::{ServerTls, ServerTlsError, accept};
 const DRAIN_LIMIT: Duration = Duration::from_secs(5);
 /// A proxy that does not answer a ping for this long is gone.
 const KEEPALIVE: Duration = Duration::from_secs(30);
-const MAX_STREAMS: u32 = 100_000;
+/// COMPAT: Istio allows 100 000. An agent has one or two on a connection.
+const MAX_STREAMS: u32 = 256;
+/// More than any request for a certificate needs.
+const MAX_CSR_MESSAGE: usize = 64 * 1024;
 
 /// The ports that the control plane listens on; 0 lets the system choose.
 #[derive(Clone, Copy, Debug)]
@@ -174,8 +177,10 @@ impl ControlPlane {
     pub async fn wait(self) {
         self.drain.token().cancelled().await;
         self.drain.finish(DRAIN_LIMIT).await;
-        if let Some(path) = &self.debug_socket {
-            let _ = std::fs::remove_file(path);
+        if let Some(path) = &self.debug_socket
+            && let Err(error) = std::fs::remove_file(path)
+        {
+            tracing::warn!(path = %path.display(), %error, "the debug socket's file stays");
         }
         tracing::info!("control plane stopped");
     }
@@ -214,11 +219,11 @@ impl Parts {
         }
         let readiness = Readiness::new();
         Ok(Self {
+            registry: Registry::new(metrics.connected.clone()),
             metrics,
             authenticator: Authenticator::new(tokens, trust_domain.clone()),
             tls: ServerTls::new(Arc::clone(&ca), trust_domain)?,
             ca,
-            registry: Registry::default(),
             snapshots: watch::Sender::new(Arc::clone(&loaded.snapshot)),
             loaded: Arc::new(ArcSwap::from_pointee(loaded)),
             gate: readiness.gate("configuration"),
@@ -273,7 +278,10 @@ impl Parts {
             .http2_keepalive_timeout(Some(KEEPALIVE))
             .max_concurrent_streams(MAX_STREAMS)
             .add_service(AggregatedDiscoveryServiceServer::new(discovery))
-            .add_service(IstioCertificateServiceServer::new(certificates))
+            .add_service(
+                IstioCertificateServiceServer::new(certificates)
+                    .max_decoding_message_size(MAX_CSR_MESSAGE),
+            )
             .serve_with_incoming_shutdown(connections, stopped);
         drain.spawn(async move {
             if let Err(error) = server.await {

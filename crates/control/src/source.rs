@@ -5,6 +5,7 @@
 //! read keeps what was last read of it.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -62,6 +63,11 @@ impl FileSource {
         Ok(Self { roots, texts: BTreeMap::new() })
     }
 
+    /// The same directories, of which nothing was read yet.
+    pub(crate) fn anew(&self) -> Self {
+        Self { roots: self.roots.clone(), texts: BTreeMap::new() }
+    }
+
     /// Reads everything anew.
     pub(crate) fn read(&mut self) -> Reading {
         let mut reading = Reading::default();
@@ -86,14 +92,43 @@ impl FileSource {
     /// kept for as long as messages are wanted.
     pub(crate) fn watch(&self) -> (Watch, Receiver<()>) {
         let (send, receive) = mpsc::channel(1);
-        let watch = match self.start(send.clone()) {
-            Ok(watcher) => Watch::Kernel(watcher),
+        // Before the watch: what replaces a directory in between is seen as a difference.
+        let watched = self.identities();
+        let notice = match self.start(send.clone()) {
+            Ok(watcher) => Notice::Kernel(watcher),
             Err(error) => {
                 tracing::warn!(%error, "cannot watch the files; reading them every {POLL:?}");
-                Watch::Poll(tokio::spawn(poll(send)))
+                Notice::Poll(tokio::spawn(poll(send)))
             }
         };
-        (watch, receive)
+        (Watch { watched, notice }, receive)
+    }
+
+    /// Watches again when the kernel's watch is of no use any more: it follows a directory that was
+    /// moved away, not its name. None: the present watch is good, or there can be no better one.
+    pub(crate) fn watch_again(&self, watch: &Watch) -> Option<(Watch, Receiver<()>)> {
+        let now = self.identities();
+        let usable = now.iter().all(Option::is_some);
+        match &watch.notice {
+            Notice::Kernel(_) if now == watch.watched => None,
+            Notice::Kernel(_) => Some(self.watch()),
+            Notice::Poll(_) if !usable => None,
+            Notice::Poll(_) => {
+                let (send, receive) = mpsc::channel(1);
+                let watcher = self.start(send).ok()?;
+                tracing::info!("the files are watched again");
+                Some((Watch { watched: now, notice: Notice::Kernel(watcher) }, receive))
+            }
+        }
+    }
+
+    /// Which directory each root is; none where there is nothing.
+    fn identities(&self) -> Vec<Option<(u64, u64)>> {
+        let identity = |root: &PathBuf| {
+            // That it is missing is told when it is read.
+            std::fs::metadata(root).ok().map(|metadata| (metadata.dev(), metadata.ino()))
+        };
+        self.roots.iter().map(identity).collect()
     }
 
     fn start(&self, send: Sender<()>) -> notify::Result<notify::RecommendedWatcher> {
@@ -104,7 +139,8 @@ impl FileSource {
                     Err(_) => true,
                 };
                 if matters {
-                    // A full channel already says that something changed.
+                    // A full channel already says that something changed; a closed one is of a
+                    // watch that is being replaced.
                     let _ = send.try_send(());
                 }
             })?;
@@ -117,15 +153,28 @@ impl FileSource {
 
 /// Keeps a watch going until it is dropped.
 #[derive(Debug)]
-pub(crate) enum Watch {
+pub(crate) struct Watch {
+    /// The directories that were there when it began.
+    watched: Vec<Option<(u64, u64)>>,
+    notice: Notice,
+}
+
+impl Watch {
+    /// Whether changes are told by the kernel rather than looked for.
+    pub(crate) fn is_kernel(&self) -> bool {
+        matches!(self.notice, Notice::Kernel(_))
+    }
+}
+
+#[derive(Debug)]
+enum Notice {
     /// inotify.
-    #[expect(dead_code, reason = "held for its Drop")]
-    Kernel(notify::RecommendedWatcher),
+    Kernel(#[expect(dead_code, reason = "held for its Drop")] notify::RecommendedWatcher),
     /// A timer.
     Poll(tokio::task::JoinHandle<()>),
 }
 
-impl Drop for Watch {
+impl Drop for Notice {
     fn drop(&mut self) {
         if let Self::Poll(task) = self {
             task.abort();
@@ -134,9 +183,8 @@ impl Drop for Watch {
 }
 
 async fn poll(send: Sender<()>) {
-    let mut ticks = tokio::time::interval(POLL);
     loop {
-        ticks.tick().await;
+        tokio::time::sleep(POLL).await;
         if send.send(()).await.is_err() {
             return;
         }
@@ -169,7 +217,14 @@ impl Walk<'_> {
                 return;
             }
         };
-        for entry in entries.flatten() {
+        for entry in entries {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(error) => {
+                    self.keep(dir, &error.to_string());
+                    return;
+                }
+            };
             let path = entry.path();
             // Editors' and Kubernetes' own files.
             if entry.file_name().as_encoded_bytes().starts_with(b".") {

@@ -260,6 +260,43 @@ async fn a_stream_needs_a_node_that_makes_sense() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_stream_can_ask_for_is_bounded() {
+    let fixture = Fixture::start().await;
+    let channel = plaintext(&fixture).await;
+    let mut stream = DeltaStream::open(channel.clone(), node("shop")).await;
+    for index in 0..70 {
+        stream.subscribe_url(&format!("type.googleapis.com/x.T{index}"), &[]).await;
+        // Answered, so that the client's own queue does not fill.
+        if index < 60 {
+            stream.next().await;
+        }
+    }
+    assert_eq!(stream.end().await.code(), Code::ResourceExhausted);
+    let mut stream = DeltaStream::open(channel, node("shop")).await;
+    for index in 0..12 {
+        let name = format!("{index}{}", "x".repeat(3 << 20));
+        stream.subscribe(LoadAssignment, &[&name]).await;
+    }
+    assert_eq!(stream.end().await.code(), Code::ResourceExhausted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_directory_that_is_replaced_is_followed() {
+    let fixture = Fixture::start().await;
+    let mut stream = DeltaStream::open(plaintext(&fixture).await, node("shop")).await;
+    stream.subscribe(Cluster, &[]).await;
+    let clusters = stream.expect(Cluster).await;
+    stream.ack(&clusters).await;
+    // As a deployment tool does it: a new directory takes the old one's name.
+    fixture.replace_config(Duration::from_millis(300));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(stream.quiet().await, "nothing changed yet");
+    fixture.write("ratings.yaml", &SERVICE.replace("reviews", "ratings"));
+    let clusters = stream.expect(Cluster).await;
+    assert_eq!(names(&clusters), ["outbound|9080||ratings.shop.svc.cluster.local"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn it_stops_with_open_streams() {
     let fixture = Fixture::start().await;
     let mut stream = DeltaStream::open(plaintext(&fixture).await, node("shop")).await;

@@ -15,7 +15,7 @@ mod tests;
 use std::collections::BTreeMap;
 
 pub use client::{Client, ClientUpdate, Interest};
-pub use server::{Delivery, EventKind, Server, ServerEvent, SubscriptionChange};
+pub use server::{Delivery, EventKind, Remembered, Server, ServerEvent, SubscriptionChange};
 pub use subscription::Subscription;
 
 /// The variant of the protocol that a stream speaks.

@@ -54,7 +54,13 @@ impl EnvoyProcess {
         // belongs to another user. A pipe of our own does not.
         if let Some(mut output) = child.stdout.take() {
             tokio::spawn(async move {
-                let _ = tokio::io::copy(&mut output, &mut tokio::io::stdout()).await;
+                if let Err(error) = tokio::io::copy(&mut output, &mut tokio::io::stdout()).await {
+                    tracing::warn!(%error, "Envoy's standard output is not passed on any more");
+                    // Envoy must not stand still because nobody reads what it writes.
+                    if let Err(error) = tokio::io::copy(&mut output, &mut tokio::io::sink()).await {
+                        tracing::debug!(%error, "Envoy's standard output");
+                    }
+                }
             });
         }
         tracing::info!(pid = child.id(), executable = %executable.display(), "Envoy started");
@@ -69,7 +75,10 @@ impl EnvoyProcess {
     /// Ends it: SIGTERM, and SIGKILL if that does not suffice.
     pub(crate) async fn stop(&mut self) {
         if let Some(pid) = self.child.id().and_then(|pid| i32::try_from(pid).ok()) {
-            let _ = kill(Pid::from_raw(pid), Signal::SIGTERM);
+            // It may have ended by itself already.
+            if let Err(error) = kill(Pid::from_raw(pid), Signal::SIGTERM) {
+                tracing::debug!(%error, pid, "Envoy could not be asked to end");
+            }
         }
         if tokio::time::timeout(GRACE, self.child.wait()).await.is_err()
             && let Err(error) = self.child.kill().await

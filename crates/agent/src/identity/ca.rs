@@ -10,7 +10,7 @@ use pki::{
     CertifiedIdentity, KeyKind, PrivateKey, SpiffeId, TrustBundle, chain_from_pem, make_csr,
 };
 use thiserror::Error;
-use tonic::{Request, transport::Channel};
+use tonic::Request;
 
 use super::{Material, rotation::Issuer};
 use crate::{
@@ -40,7 +40,6 @@ pub(crate) enum CaError {
 /// Asks the CA for certificates of one workload.
 pub(crate) struct CaClient {
     discovery: Discovery,
-    channel: Channel,
     identity: SpiffeId,
     lifetime: Duration,
     metrics: Metrics,
@@ -53,9 +52,8 @@ impl CaClient {
         identity: SpiffeId,
         lifetime: Duration,
         metrics: Metrics,
-    ) -> Result<Self, CaError> {
-        let channel = discovery.lazy_channel()?;
-        Ok(Self { discovery, channel, identity, lifetime, metrics })
+    ) -> Self {
+        Self { discovery, identity, lifetime, metrics }
     }
 
     async fn call(&self) -> Result<Material, CaError> {
@@ -68,7 +66,9 @@ impl CaClient {
         });
         request.set_timeout(CALL_TIMEOUT);
         self.discovery.authorize(&mut request)?;
-        let mut client = IstioCertificateServiceClient::new(self.channel.clone());
+        // A connection for each: they are hours apart, and the files may have changed.
+        let channel = self.discovery.channel().await?;
+        let mut client = IstioCertificateServiceClient::new(channel);
         let refused = |why| CaError::Refused { address: self.discovery.address.clone(), why };
         let answer = tokio::time::timeout(CALL_TIMEOUT, client.create_certificate(request))
             .await

@@ -1,5 +1,8 @@
 //! When a certificate is renewed: at half of its remaining life, give or take a hundredth, and
 //! then until it succeeds. The old certificate stays in use meanwhile.
+//!
+//! Two clocks are looked at, and the first that says so counts. The wall clock goes on while the
+//! machine sleeps; the monotonic one goes on when the wall clock is set back.
 
 use std::{
     future::Future,
@@ -8,10 +11,7 @@ use std::{
 };
 
 use rand::Rng as _;
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::{sync::watch, time::Instant};
 
 use super::{Material, ca::CaError};
 use crate::metrics::Metrics;
@@ -55,14 +55,17 @@ impl<I: Issuer> Rotation<I> {
                 serial = material.identity.leaf().serial,
                 "certificate issued"
             );
+            self.compare_clocks(&material);
             self.note_expiry(not_after);
             self.publish.send_replace(Some(Arc::new(material)));
             expires = Some(not_after);
             let share = RATIO + rand::rng().random_range(-JITTER..=JITTER);
-            // A certificate that has expired on arrival (clocks differ) must not be asked for in
-            // a tight loop.
-            let wait = remaining.mul_f64(share).max(FIRST_RETRY);
-            self.wait_until((self.clock)() + wait, not_after).await;
+            let wait = match remaining.is_zero() {
+                // Clocks differ: asking again at once would only be a load on the CA.
+                true => LAST_RETRY.mul_f64(2.0 * share),
+                false => remaining.mul_f64(share).max(FIRST_RETRY),
+            };
+            self.wait(wait, not_after).await;
         }
     }
 
@@ -91,13 +94,28 @@ impl<I: Issuer> Rotation<I> {
         }
     }
 
-    async fn wait_until(&self, due: SystemTime, not_after: SystemTime) {
+    async fn wait(&self, wait: Duration, not_after: SystemTime) {
+        let (due, deadline) = ((self.clock)() + wait, Instant::now() + wait);
         while let Ok(left) = due.duration_since((self.clock)()) {
+            let left = left.min(deadline.saturating_duration_since(Instant::now()));
             if left.is_zero() {
                 return;
             }
-            sleep_until(Instant::now() + left.min(CLOCK_CHECK)).await;
+            tokio::time::sleep(left.min(CLOCK_CHECK)).await;
             self.note_expiry(not_after);
+        }
+    }
+
+    fn compare_clocks(&self, material: &Material) {
+        let (now, leaf) = ((self.clock)(), &material.identity);
+        if now < leaf.not_before() || now >= leaf.not_after() {
+            tracing::warn!(
+                not_before = %rfc3339(leaf.not_before()),
+                not_after = %rfc3339(leaf.not_after()),
+                now = %rfc3339(now),
+                "a certificate that was signed just now is not valid by this machine's clock: \
+                 check the clocks of this machine and of the control plane's"
+            );
         }
     }
 
@@ -111,10 +129,17 @@ impl<I: Issuer> Rotation<I> {
     }
 }
 
+fn rfc3339(time: SystemTime) -> String {
+    jiff::Timestamp::try_from(time).map_or_else(|error| error.to_string(), |time| time.to_string())
+}
+
 /// The longest pause between two attempts: short enough that several fit in what is left of the
-/// certificate in use.
+/// certificate in use. With nothing left there is nothing to be in time for.
 fn longest_pause(left: Option<Duration>) -> Duration {
-    left.map_or(LAST_RETRY, |left| (left / 8).clamp(FIRST_RETRY * 5, LAST_RETRY))
+    match left {
+        None | Some(Duration::ZERO) => LAST_RETRY,
+        Some(left) => (left / 8).clamp(FIRST_RETRY * 5, LAST_RETRY),
+    }
 }
 
 #[cfg(test)]

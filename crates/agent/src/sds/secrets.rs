@@ -22,9 +22,9 @@ use thiserror::Error;
 use crate::identity::MaterialReceiver;
 
 /// The workload's own certificate and key.
-const WORKLOAD: &str = "default";
+pub(super) const WORKLOAD: &str = "default";
 /// The roots of the mesh.
-const ROOTS: &str = "ROOTCA";
+pub(super) const ROOTS: &str = "ROOTCA";
 const FILE_CERTIFICATE: &str = "file-cert:";
 const FILE_ROOTS: &str = "file-root:";
 const SYSTEM: &str = "system";

@@ -13,10 +13,10 @@ use pb::{
     google::rpc::Status as ErrorDetail,
 };
 use prost::Name as _;
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::MissedTickBehavior};
 use tonic::{Status, Streaming};
 
-use super::secrets::{Ready, Secrets};
+use super::secrets::{ROOTS, Ready, Secrets, WORKLOAD};
 use crate::{identity::MaterialReceiver, metrics::Metrics};
 
 /// How often files are looked at for changes.
@@ -129,6 +129,9 @@ impl<F: Form> Session<F> {
     pub(crate) async fn run(mut self, mut requests: Streaming<F::Request>) {
         let mut changes: MaterialReceiver = self.secrets.changes();
         let mut files = tokio::time::interval(FILE_CHECK);
+        // Nobody looks at the clock while no file is asked for: the time that passed meanwhile must
+        // not come back as a burst.
+        files.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let watches_files = self.sent.keys().any(|name| Secrets::is_file(name));
             tokio::select! {
@@ -217,5 +220,9 @@ impl<F: Form> Session<F> {
 
 /// Names come from configuration; as a metric's label only the two that every proxy has are kept.
 fn label(name: &str) -> &str {
-    if Secrets::is_file(name) { "file" } else { name }
+    match name {
+        WORKLOAD | ROOTS => name,
+        _ if Secrets::is_file(name) => "file",
+        _ => "other",
+    }
 }

@@ -16,6 +16,8 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// All sources' metrics in Prometheus' text format.
 pub(super) async fn merged(status: &Status) -> String {
     status.metrics.scrapes.inc();
+    // A page is held in memory whole. Those who ask at the same time wait for each other.
+    let _turn = status.scraping.lock().await;
     let application = async {
         let target = status.application.as_ref()?;
         Some(fetch(target.port, &target.path).await)

@@ -17,6 +17,7 @@ fn status(steering: Steering) -> Status {
         inbound_only: true,
         quit: CancellationToken::new(),
         started: Instant::now(),
+        scraping: Arc::default(),
     }
 }
 

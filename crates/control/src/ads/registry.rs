@@ -4,15 +4,18 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::SystemTime;
 
+use prometheus::IntGaugeVec;
 use xds::ResourceType;
-use xds::session::{Resources, Server};
+use xds::session::{Resources, Server, Subscription};
 
 use super::session::Session;
 
 /// All connected proxies by a number that counts connections.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Registry {
     entries: Arc<Mutex<Entries>>,
+    /// How many there are of each version.
+    by_version: IntGaugeVec,
 }
 
 #[derive(Debug, Default)]
@@ -40,12 +43,17 @@ pub(crate) struct TypeStatus {
     pub(crate) acked_version: String,
     /// The proxy's reason when it refused the newest.
     pub(crate) refused: Option<String>,
-    pub(crate) subscribed: Vec<String>,
+    pub(crate) subscription: Subscription,
     pub(crate) resources: Arc<Resources>,
     pub(crate) updated: Option<SystemTime>,
 }
 
 impl Registry {
+    /// An empty one, which keeps `by_version` (with one label, the version) up to date.
+    pub(crate) fn new(by_version: IntGaugeVec) -> Self {
+        Self { entries: Arc::default(), by_version }
+    }
+
     /// Adds a proxy; it is listed until the answer is dropped.
     pub(crate) fn add(
         &self,
@@ -58,6 +66,7 @@ impl Registry {
         let number = entries.last;
         let (connected, types) = (SystemTime::now(), Mutex::default());
         let entry = Arc::new(Entry { number, node, address, identity, connected, types });
+        self.by_version.with_label_values(&[entry.version()]).inc();
         entries.by_number.insert(number, Arc::clone(&entry));
         Registered { registry: self.clone(), entry }
     }
@@ -102,6 +111,15 @@ impl Drop for Registered {
     fn drop(&mut self) {
         let mut entries = self.registry.entries.lock().unwrap_or_else(PoisonError::into_inner);
         entries.by_number.remove(&self.entry.number);
+        let version = [self.entry.version()];
+        let gauge = self.registry.by_version.with_label_values(&version);
+        gauge.dec();
+        // Versions are what proxies say: those that nobody has any more must not pile up.
+        if gauge.get() == 0
+            && let Err(error) = self.registry.by_version.remove_label_values(&version)
+        {
+            tracing::debug!(%error, "a version's gauge stays");
+        }
     }
 }
 
@@ -114,6 +132,13 @@ impl Entry {
     /// `sidecar` or `router`.
     pub(crate) fn proxy_type(&self) -> &str {
         self.node.id.split('~').next().unwrap_or_default()
+    }
+
+    /// The proxy's version, where it says one that can be one.
+    fn version(&self) -> &str {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b".-_+".contains(&b);
+        let version = self.node.metadata_str("ISTIO_VERSION");
+        version.filter(|v| v.len() <= 32 && v.bytes().all(plain)).unwrap_or("unknown")
     }
 
     fn pod_and_namespace(&self) -> (&str, &str) {
@@ -155,12 +180,16 @@ impl TypeStatus {
             self.acked_version.clone_from(&acked.version);
         }
         self.refused = server.nacked(url).map(|(_, detail)| detail.clone());
-        let subscription = server.subscription(url);
-        self.subscribed = subscription
-            .map(|wanted| {
-                let star = wanted.is_wildcard().then(|| "*".to_owned());
-                star.into_iter().chain(wanted.names().iter().cloned()).collect()
-            })
-            .unwrap_or_default();
+        if let Some(subscription) = server.subscription(url)
+            && self.subscription != *subscription
+        {
+            self.subscription.clone_from(subscription);
+        }
+    }
+
+    /// The names that the proxy asked for; `*` is everything.
+    pub(crate) fn subscribed(&self) -> Vec<String> {
+        let star = self.subscription.is_wildcard().then(|| "*".to_owned());
+        star.into_iter().chain(self.subscription.names().iter().cloned()).collect()
     }
 }

@@ -121,12 +121,6 @@ impl Session {
         &self.server
     }
 
-    /// How many names the proxy subscribes to, of the type with the most.
-    pub(crate) fn largest_subscription(&self) -> usize {
-        let subscriptions = self.server.types().filter_map(|url| self.server.subscription(url));
-        subscriptions.map(|wanted| wanted.names().len()).max().unwrap_or_default()
-    }
-
     /// What the proxy was sent of each type, the newest.
     pub(crate) fn sent(&self) -> &BTreeMap<ResourceType, Arc<Resources>> {
         &self.sent

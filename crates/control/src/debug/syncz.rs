@@ -57,7 +57,7 @@ pub(super) fn adsz(registry: &Registry) -> Value {
             let watches: Map<String, Value> = entry
                 .types()
                 .into_iter()
-                .map(|(kind, status)| (kind.type_url().to_owned(), status.subscribed.into()))
+                .map(|(kind, status)| (kind.type_url().to_owned(), status.subscribed().into()))
                 .collect();
             json!({
                 "connectionId": format!("{}-{}", entry.proxy_id(), entry.number),

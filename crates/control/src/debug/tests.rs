@@ -13,7 +13,7 @@ fn pages() -> Pages {
     let source = FileSource::new(vec![dir.path().to_owned()]).unwrap();
     let loaded = Configuration::new(source, Metrics::new().unwrap()).load();
     Pages {
-        registry: Registry::default(),
+        registry: Registry::new(crate::metrics::Metrics::new().unwrap().connected),
         loaded: Arc::new(ArcSwap::from_pointee(loaded)),
         authenticator: Authenticator::new(None, "cluster.local".into()),
         trust_domain: "cluster.local".into(),

@@ -10,24 +10,9 @@ use crate::configuration;
 
 /// A time as RFC 3339 text in UTC, to the second.
 pub(super) fn timestamp(time: SystemTime) -> String {
-    let since = time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let (days, second) = (since / 86_400, since % 86_400);
-    let (year, month, day) = civil(days);
-    let (h, m, s) = (second / 3600, second / 60 % 60, second % 60);
-    format!("{year:04}-{month:02}-{day:02}T{h:02}:{m:02}:{s:02}Z")
-}
-
-/// The date of a number of days since 1970-01-01 (Gregorian, from 1970 on).
-fn civil(days: u64) -> (u64, u64, u64) {
-    // Years start in March, so that the leap day is the last of its year.
-    let shifted = days + 719_468;
-    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
-    let year = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
-    let of_year = of_era - (365 * year + year / 4 - year / 100);
-    let month = (5 * of_year + 2) / 153;
-    let day = of_year - (153 * month + 2) / 5 + 1;
-    let month = if month < 10 { month + 3 } else { month - 9 };
-    (era * 400 + year + u64::from(month <= 2), month, day)
+    // Only times before the year -9999 or after 9999 are none.
+    let text = jiff::Timestamp::try_from(time).map(|time| time.strftime("%FT%TZ").to_string());
+    text.unwrap_or_else(|error| error.to_string())
 }
 
 /// `/debug/configz`: which objects there are, and where each was written.

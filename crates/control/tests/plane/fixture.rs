@@ -82,6 +82,16 @@ impl Fixture {
         std::fs::write(self.dir.path().join("config").join(name), text).unwrap();
     }
 
+    /// Moves the directory of the configuration away, and after a while a new one to its place.
+    pub(crate) fn replace_config(&self, gap: Duration) {
+        let (config, new) = (self.dir.path().join("config"), self.dir.path().join("new"));
+        std::fs::create_dir(&new).unwrap();
+        std::fs::copy(config.join("reviews.yaml"), new.join("reviews.yaml")).unwrap();
+        std::fs::rename(&config, self.dir.path().join("old")).unwrap();
+        std::thread::sleep(gap);
+        std::fs::rename(&new, &config).unwrap();
+    }
+
     /// Stops, and waits for the end.
     pub(crate) async fn stop(&self) {
         self.stop.cancel();

@@ -56,6 +56,15 @@ pub struct Delivery {
     pub version: String,
 }
 
+/// How much one stream has to remember.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Remembered {
+    /// Types that were asked for.
+    pub types: usize,
+    /// Bytes of names and versions of resources.
+    pub text: usize,
+}
+
 /// What a request meant.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerEvent {
@@ -117,11 +126,6 @@ impl Server {
         self.protocol
     }
 
-    /// The types that the client asked for, in the order of their URLs.
-    pub fn types(&self) -> impl Iterator<Item = &str> {
-        self.types.keys().map(String::as_str)
-    }
-
     /// What the client wants of a type; none: it never asked.
     pub fn subscription(&self, type_url: &str) -> Option<&Subscription> {
         self.types.get(type_url).map(|state| &state.subscription)
@@ -147,14 +151,15 @@ impl Server {
         self.types.get(type_url)?.nacked.as_ref()
     }
 
-    /// Whether the client waits for a response of the type, even an empty one.
-    pub fn owes(&self, type_url: &str) -> bool {
-        self.types.get(type_url).is_some_and(|state| state.owed)
-    }
-
-    /// How many responses of the type the client has not answered: a reason to hold back pushes.
-    pub fn unanswered(&self, type_url: &str) -> usize {
-        self.types.get(type_url).map_or(0, |state| state.in_flight.len())
+    /// How much the client made this end remember, to hold against a bound of the caller's.
+    pub fn remembered(&self) -> Remembered {
+        let text = |state: &TypeState| {
+            let wanted = state.subscription.names.iter().chain(&state.absent).chain(&state.unsure);
+            let known = state.known.iter().map(|(name, version)| name.len() + version.len());
+            wanted.map(String::len).chain(known).sum::<usize>()
+        };
+        let text = self.types.iter().map(|(type_url, state)| type_url.len() + text(state)).sum();
+        Remembered { types: self.types.len(), text }
     }
 
     /// Forgets that the client has a resource, so that the next push sends it again.

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use pki::{Ca, SpiffeId};
@@ -36,8 +36,27 @@ fn virtual_clock() -> Clock {
     Arc::new(move || epoch + start.elapsed())
 }
 
+/// A clock that is this many seconds ahead of another one (behind, when negative).
+fn shifted(clock: &Clock, seconds: &Arc<AtomicI64>) -> Clock {
+    let (clock, seconds) = (Arc::clone(clock), Arc::clone(seconds));
+    Arc::new(move || {
+        let by = seconds.load(Ordering::Relaxed);
+        let distance = Duration::from_secs(by.unsigned_abs());
+        if by < 0 { clock() - distance } else { clock() + distance }
+    })
+}
+
 fn start(lifetime: Duration) -> (Arc<FakeCa>, super::super::MaterialReceiver) {
+    start_with(lifetime, &Arc::default())
+}
+
+/// The rotation's clock is off by some seconds from the CA's.
+fn start_with(
+    lifetime: Duration,
+    off_by: &Arc<AtomicI64>,
+) -> (Arc<FakeCa>, super::super::MaterialReceiver) {
     let clock = virtual_clock();
+    let own = shifted(&clock, off_by);
     let fake = Arc::new(FakeCa {
         ca: Ca::self_signed("cluster.local", clock()).expect("a CA"),
         clock: Arc::clone(&clock),
@@ -47,7 +66,7 @@ fn start(lifetime: Duration) -> (Arc<FakeCa>, super::super::MaterialReceiver) {
     });
     let (publish, receiver) = watch::channel(None);
     let metrics = Metrics::new().expect("registered");
-    tokio::spawn(Rotation { issuer: Arc::clone(&fake), clock, publish, metrics }.run());
+    tokio::spawn(Rotation { issuer: Arc::clone(&fake), clock: own, publish, metrics }.run());
     (fake, receiver)
 }
 
@@ -101,4 +120,46 @@ async fn short_certificates_are_retried_within_their_life() {
     let back = Instant::now();
     next(&mut receiver).await;
     assert!(back.elapsed() < Duration::from_secs(2), "{:?}", back.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_jumps_does_not_stop_renewal() {
+    let (hour, year) = (Duration::from_secs(3600), 365 * 86_400);
+    let off_by = Arc::default();
+    let (_ca, mut receiver) = start_with(hour, &off_by);
+    next(&mut receiver).await;
+    // Set back: the certificate ends all the same.
+    off_by.store(-year, Ordering::Relaxed);
+    let before = Instant::now();
+    next(&mut receiver).await;
+    assert!(before.elapsed() < hour.mul_f64(0.55), "{:?}", before.elapsed());
+    // Set forward, as after a sleep: renewed at the next look at the clock.
+    off_by.store(0, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    next(&mut receiver).await;
+    let before = Instant::now();
+    off_by.store(3000, Ordering::Relaxed);
+    next(&mut receiver).await;
+    assert!(before.elapsed() <= CLOCK_CHECK * 2, "{:?}", before.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_ahead_makes_no_flood_of_requests() {
+    let (ca, mut receiver) = start_with(Duration::from_secs(3600), &Arc::new(86_400.into()));
+    next(&mut receiver).await;
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let calls = ca.calls.lock().expect("not poisoned").len();
+    assert!(calls <= 65, "{calls} requests in ten minutes");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_expired_certificate_is_no_reason_to_hurry() {
+    let (ca, mut receiver) = start(Duration::from_secs(20));
+    next(&mut receiver).await;
+    ca.down.store(true, Ordering::Relaxed);
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    ca.calls.lock().expect("not poisoned").clear();
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    let calls = ca.calls.lock().expect("not poisoned").len();
+    assert!(calls <= 80, "{calls} requests in ten minutes");
 }
