@@ -27,6 +27,7 @@ pub const EXTENSIONS: &[&str] = &[
     "envoy.transport_sockets.raw_buffer",
     "envoy.transport_sockets.tls",
     "istio.alpn",
+    "istio.metadata_exchange",
     "istio.stats",
 ];
 

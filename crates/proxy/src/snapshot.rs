@@ -155,10 +155,14 @@ impl Chain {
         config: xds::FilterChain,
         context: &Context<'_>,
     ) -> Result<Self, ListenerError> {
+        let exchange = engine
+            .filters
+            .iter()
+            .any(|filter| matches!(filter, engine::NetworkFilter::MetadataExchange { .. }));
         let tls = engine
             .transport_socket
             .as_deref()
-            .map(|tls| DownstreamTls::new(tls, context.secrets))
+            .map(|tls| DownstreamTls::new(tls, context.secrets, exchange))
             .transpose()
             .map_err(|source| ListenerError::Tls { chain: engine.name.clone(), source })?;
         let terminal = match engine.filters.last() {

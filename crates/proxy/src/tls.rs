@@ -15,7 +15,7 @@ pub(crate) use secret::{SecretSlot, SecretStore, SecretValue};
 pub(crate) use upstream::UpstreamTls;
 
 /// An ALPN name of Istio's exchange of metadata; it obliges both ends to speak that protocol.
-const PEER_EXCHANGE: &str = "istio-peer-exchange";
+pub(crate) const PEER_EXCHANGE: &str = "istio-peer-exchange";
 
 /// A TLS context that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -66,11 +66,12 @@ fn versions(params: &xds::TlsParams) -> Result<Versions, TlsError> {
     }
 }
 
-/// ALPN names that this proxy can keep its word on.
-fn alpn(names: &[String]) -> Vec<Vec<u8>> {
+/// ALPN names that this proxy can keep its word on: metadata is exchanged where the filter for it
+/// is there.
+fn alpn(names: &[String], exchange: bool) -> Vec<Vec<u8>> {
     names
         .iter()
-        .filter(|name| *name != PEER_EXCHANGE)
+        .filter(|name| exchange || *name != PEER_EXCHANGE)
         .map(|name| name.clone().into_bytes())
         .collect()
 }

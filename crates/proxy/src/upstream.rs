@@ -8,4 +8,4 @@ mod pool;
 pub(crate) use connect::{ConnectError, Opened, connect_stream};
 pub(crate) use lease::{Lease, SendError};
 pub(crate) use local::{ClusterLocal, Destination, Target};
-pub(crate) use pool::{CheckoutError, Wire};
+pub(crate) use pool::{Alpn, CheckoutError, Wire};

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use http::HeaderValue;
 use rand::{Rng as _, SeedableRng as _, rngs::SmallRng};
 use tokio::{
     sync::{mpsc, oneshot},
@@ -75,6 +76,9 @@ pub(crate) struct Worker {
     rng: RefCell<SmallRng>,
     pub(crate) istio: RefCell<IstioStats>,
     pub(crate) logs: RefCell<LogBuffers>,
+    /// Who we are, for peers; a copy of this worker's own, since cloning it counts.
+    pub(crate) peer_id: HeaderValue,
+    pub(crate) peer_metadata: HeaderValue,
     clusters: RefCell<HashMap<u64, Rc<ClusterLocal>>>,
     next_connection: Cell<u64>,
 }
@@ -86,6 +90,8 @@ impl Worker {
             rng: RefCell::new(SmallRng::from_os_rng()),
             istio: RefCell::new(IstioStats::new(shared.local.peer.clone())),
             logs: RefCell::new(LogBuffers::new(shared.log_writer.clone())),
+            peer_id: copy(&shared.local.id),
+            peer_metadata: copy(&shared.local.metadata),
             clusters: RefCell::default(),
             next_connection: Cell::new(1),
             shared,
@@ -139,6 +145,11 @@ impl Worker {
             }
         });
     }
+}
+
+/// A header value that shares nothing with the original.
+fn copy(value: &HeaderValue) -> HeaderValue {
+    HeaderValue::from_bytes(value.as_bytes()).unwrap_or_else(|_| value.clone())
 }
 
 /// Starts the worker threads.

@@ -163,21 +163,23 @@ impl Exchange {
         });
     }
 
-    /// The service by the request's host, where the cluster names none and the filter allows it.
+    /// The service where the cluster does not name it: by the request's host, if the filter allows
+    /// that, and by what becomes of calls to unknown hosts. As Istio's filter does.
     fn destination(&self) -> Option<Destination> {
         let config = self.http.manager.istio.as_ref()?;
-        let named = self.cluster.as_ref().is_some_and(|cluster| {
-            !cluster.destination.service.is_empty() || !cluster.destination.name.is_empty()
-        });
-        if named || config.disable_host_header_fallback {
+        let named = self.cluster.as_ref().map(|cluster| &cluster.destination);
+        if named.is_some_and(|named| !named.service.is_empty()) {
             return None;
         }
-        let host = self.facts.request.as_ref().map(|line| line.authority.as_str())?;
-        Some(Destination {
-            service: host.to_owned(),
-            name: host.to_owned(),
-            namespace: String::new(),
-        })
+        let fate = match (self.facts.route_name.as_str(), named) {
+            ("block_all", _) => "BlackHoleCluster",
+            (_, Some(named)) => named.name.as_str(),
+            _ => "",
+        };
+        let line = self.facts.request.as_ref().filter(|_| !config.disable_host_header_fallback);
+        let host = line.map_or("", |line| line.authority.as_str());
+        let name = if fate.is_empty() { host } else { fate };
+        Some(Destination { service: host.into(), name: name.into(), namespace: String::new() })
     }
 
     /// Marks it as failed by the client's leaving.

@@ -151,7 +151,9 @@ impl Forward<'_> {
         }
         shared.stats.rq_total.inc();
         exchange.active = Some(Active::new(&self.cluster));
-        exchange.on_request(head.line(), &head.headers);
+        if self.plan.rewritten {
+            exchange.facts.request = Some(head.line());
+        }
         let mut body = self.body(&head, body, &exchange);
         let mut attempts = 0;
         let mut tried = Vec::new();
@@ -309,9 +311,9 @@ impl Forward<'_> {
             map.insert(headers::SERVICE_TIME, HeaderValue::from(millis));
         }
         if head.tell_peer {
-            let local = &connection.worker.shared.local;
-            map.insert(headers::PEER_METADATA_ID, local.id.clone());
-            map.insert(headers::PEER_METADATA, local.metadata.clone());
+            let worker = &connection.worker;
+            map.insert(headers::PEER_METADATA_ID, worker.peer_id.clone());
+            map.insert(headers::PEER_METADATA, worker.peer_metadata.clone());
         }
         for mutations in self.plan.mutations() {
             mutation::response(mutations, map, &head.headers, exchange);

@@ -8,7 +8,11 @@ use hyper::{
 use hyper_util::rt::TokioIo;
 
 use super::{body::ResponseBody, exchange::Exchange};
-use crate::{flags::Flags, tcp::copy_both, upstream::Lease};
+use crate::{
+    flags::Flags,
+    tcp::{Timers, copy_both},
+    upstream::Lease,
+};
 
 /// The upgrade that a request asks for.
 pub(super) fn wanted(request: &mut Request<Incoming>) -> Option<(OnUpgrade, HeaderValue)> {
@@ -68,11 +72,12 @@ pub(super) fn tunnel(
 
 async fn carry(client: Upgraded, server: Upgraded, exchange: &mut Exchange) {
     let (mut client, mut server) = (TokioIo::new(client), TokioIo::new(server));
-    let copied = copy_both(&mut client, &mut server, None, |sent| match sent {
+    let copied = copy_both(&mut client, &mut server, Timers::default(), |sent| match sent {
         crate::tcp::Progress::Up(count) => {
             exchange.received.set(exchange.received.get() + count);
         }
         crate::tcp::Progress::Down(count) => exchange.facts.bytes_sent += count,
+        crate::tcp::Progress::Tick => {}
     });
     if let Err(error) = copied.await {
         tracing::debug!(%error, "an upgraded connection ended");

@@ -45,7 +45,8 @@ impl Peer {
         Some(Self::from_struct(&Struct::decode(bytes.as_slice()).ok()?))
     }
 
-    fn from_struct(fields: &Struct) -> Self {
+    /// Reads a workload's metadata.
+    pub(crate) fn from_struct(fields: &Struct) -> Self {
         let text = |key: &str| string(fields.fields.get(key)).unwrap_or_default();
         let labels = match fields.fields.get("LABELS").and_then(|value| value.kind.as_ref()) {
             Some(Kind::StructValue(labels)) => labels
@@ -120,6 +121,8 @@ pub(crate) struct LocalPeer {
     pub(crate) id: HeaderValue,
     /// `x-envoy-peer-metadata`.
     pub(crate) metadata: HeaderValue,
+    /// What is sent on TCP connections that exchange metadata.
+    pub(crate) frame: Vec<u8>,
 }
 
 impl LocalPeer {
@@ -151,11 +154,13 @@ impl LocalPeer {
             "LABELS".to_owned(),
             Value { kind: Some(Kind::StructValue(Struct { fields: shown })) },
         );
-        let encoded = STANDARD.encode(Struct { fields: told }.encode_to_vec());
+        let told = Struct { fields: told };
+        let encoded = STANDARD.encode(told.encode_to_vec());
+        let frame = crate::tcp::exchange_frame(told, &node.id);
         let header = |text: &str| {
             HeaderValue::from_str(text).unwrap_or_else(|_| HeaderValue::from_static("unknown"))
         };
-        Self { peer, id: header(&node.id), metadata: header(&encoded) }
+        Self { peer, id: header(&node.id), metadata: header(&encoded), frame }
     }
 }
 

@@ -22,16 +22,27 @@ pub(crate) enum Progress {
     Up(u64),
     /// To the client.
     Down(u64),
+    /// None: it was time to report.
+    Tick,
+}
+
+/// Times of a connection; none: never.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timers {
+    /// How long nothing may be carried.
+    pub(crate) idle: Option<Duration>,
+    /// How often to report, whether something was carried or not.
+    pub(crate) tick: Option<Duration>,
 }
 
 /// Carries bytes both ways.
 ///
 /// # Errors
-/// When a side breaks, or nothing was carried for `idle` ([`io::ErrorKind::TimedOut`]).
+/// When a side breaks, or nothing was carried for the idle time ([`io::ErrorKind::TimedOut`]).
 pub(crate) async fn copy_both<A, B>(
     client: &mut A,
     upstream: &mut B,
-    idle: Option<Duration>,
+    timers: Timers,
     mut progress: impl FnMut(Progress),
 ) -> io::Result<()>
 where
@@ -40,7 +51,8 @@ where
 {
     let mut up = Direction::new();
     let mut down = Direction::new();
-    let mut timer = idle.map(|idle| (Box::pin(sleep(idle)), idle));
+    let timer = |period: Duration| (Box::pin(sleep(period)), period);
+    let (mut idle, mut tick) = (timers.idle.map(timer), timers.tick.map(timer));
     poll_fn(|cx| {
         let sent_up = up.poll(cx, client, upstream)?;
         let sent_down = down.poll(cx, upstream, client)?;
@@ -53,7 +65,13 @@ where
         if up.is_done() && down.is_done() {
             return Poll::Ready(Ok(()));
         }
-        poll_idle(cx, timer.as_mut(), sent_up + sent_down > 0)
+        while let Some((timer, period)) = &mut tick
+            && timer.as_mut().poll(cx).is_ready()
+        {
+            timer.as_mut().reset(Instant::now() + *period);
+            progress(Progress::Tick);
+        }
+        poll_idle(cx, idle.as_mut(), sent_up + sent_down > 0)
     })
     .await
 }

@@ -2,9 +2,10 @@
 
 use std::{io, rc::Rc, sync::Arc, sync::atomic::Ordering::Relaxed, time::Duration};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
-use super::{Progress, copy_both};
+use super::{Progress, Timers, copy_both, exchange};
 use crate::{
     access_log::{self, AccessLog},
     cluster::Cluster,
@@ -13,7 +14,9 @@ use crate::{
     flags::Flags,
     format::Scope,
     listener::Downstream,
+    net::io::{Io, Prefixed},
     stats::{Outline, Peer, Protocol, Reporter, Security, TcpObservation},
+    tls::PEER_EXCHANGE,
     upstream::{ConnectError, Destination, Target, connect_stream},
 };
 
@@ -63,24 +66,33 @@ async fn carry(
     let Some((target, opened)) = connect(connection, &cluster, facts).await else { return };
     facts.upstream_host = Some(opened.upstream.remote);
     facts.upstream_local = opened.upstream.local;
-    report.open(connection, &target, opened.upstream.principal.as_deref());
+    let mut upstream = Prefixed::new(Bytes::new(), opened.io);
+    let Some(peer) = exchange(connection, &mut io, &mut upstream, opened.exchange, facts).await
+    else {
+        return;
+    };
+    let peer = peer.or_else(|| {
+        let host = target.host.as_ref().filter(|_| !report.inbound)?;
+        Peer::from_endpoint(&host.endpoint.metadata)
+    });
+    report.open(peer.as_ref(), opened.upstream.principal.as_deref());
     let _open = OpenConnection::new(&target);
     let idle = proxy.config.idle_timeout.unwrap_or(DEFAULT_IDLE);
-    let idle = (!idle.is_zero()).then_some(idle);
-    let mut upstream = opened.io;
+    let timers = Timers {
+        idle: (!idle.is_zero()).then_some(idle),
+        tick: report.every.filter(|every| !every.is_zero()),
+    };
     let stats = Arc::clone(&cluster.shared.stats);
-    let copied = copy_both(&mut io, &mut upstream, idle, |progress| {
-        match progress {
-            Progress::Up(count) => {
-                facts.bytes_received += count;
-                stats.cx_tx_bytes.add(count);
-            }
-            Progress::Down(count) => {
-                facts.bytes_sent += count;
-                stats.cx_rx_bytes.add(count);
-            }
+    let copied = copy_both(&mut io, &mut upstream, timers, |progress| match progress {
+        Progress::Up(count) => {
+            facts.bytes_received += count;
+            stats.cx_tx_bytes.add(count);
         }
-        report.progress(facts.bytes_received, facts.bytes_sent);
+        Progress::Down(count) => {
+            facts.bytes_sent += count;
+            stats.cx_rx_bytes.add(count);
+        }
+        Progress::Tick => report.deltas(facts.bytes_received, facts.bytes_sent, 0),
     });
     let lasts = proxy.config.max_downstream_connection_duration.filter(|lasts| !lasts.is_zero());
     let ended = match lasts {
@@ -96,6 +108,34 @@ async fn carry(
         Ok(Err(error)) => tracing::debug!(%error, "a TCP connection broke"),
         Err(_elapsed) => facts.flags.insert(Flags::DURATION_TIMEOUT),
     }
+}
+
+/// Exchanges peer metadata with the sides that have agreed to it. The peer of an inbound
+/// connection is its client, else its server; the outer `None` says that a side broke.
+async fn exchange(
+    connection: &Connection,
+    downstream: &mut Downstream,
+    upstream: &mut Prefixed<Io>,
+    with_upstream: bool,
+    facts: &mut Facts,
+) -> Option<Option<Peer>> {
+    let local = &connection.worker.shared.local;
+    let alpn = connection.tls.as_ref().and_then(|tls| tls.alpn.as_deref());
+    let mut peer = None;
+    if alpn == Some(PEER_EXCHANGE.as_bytes()) {
+        let heard = exchange::exchange(downstream, local).await.ok()?;
+        downstream.unread(heard.rest);
+        peer = heard.peer;
+    }
+    if with_upstream {
+        let Ok(heard) = exchange::exchange(upstream, local).await else {
+            facts.flags.insert(Flags::UPSTREAM_CONNECTION_TERMINATION);
+            return None;
+        };
+        upstream.unread(heard.rest);
+        peer = peer.or(heard.peer);
+    }
+    Some(peer)
 }
 
 async fn connect(
@@ -166,10 +206,10 @@ impl Drop for OpenConnection {
 /// Istio's TCP metrics of a connection.
 struct Report {
     connection: Rc<Connection>,
+    inbound: bool,
     every: Option<Duration>,
     cluster: Option<Arc<Cluster>>,
     outline: Option<Outline>,
-    last: Instant,
     received: u64,
     sent: u64,
 }
@@ -178,38 +218,33 @@ impl Report {
     fn new(connection: &Rc<Connection>) -> Self {
         let filters = &connection.chain.engine.filters;
         let every = filters.iter().find_map(|filter| match filter {
-            engine::NetworkFilter::Stats(config) => {
-                Some(config.tcp_reporting_duration.unwrap_or(DEFAULT_REPORT))
-            }
+            engine::NetworkFilter::Stats(config) => Some(
+                config
+                    .tcp_reporting_duration
+                    .filter(|every| !every.is_zero())
+                    .unwrap_or(DEFAULT_REPORT),
+            ),
             _ => None,
         });
         Self {
             connection: Rc::clone(connection),
+            inbound: connection.direction() == xds::TrafficDirection::Inbound,
             every,
             cluster: None,
             outline: None,
-            last: Instant::now(),
             received: 0,
             sent: 0,
         }
     }
 
-    fn open(&mut self, connection: &Connection, target: &Target, principal: Option<&str>) {
-        let peer = target.host.as_ref().and_then(|h| Peer::from_endpoint(&h.endpoint.metadata));
-        self.outline =
-            Some(self.outline_of(connection, peer.as_ref(), principal, Flags::default()));
+    fn open(&mut self, peer: Option<&Peer>, principal: Option<&str>) {
+        self.outline = Some(self.outline_of(peer, principal, Flags::default()));
         self.count(1, 0, 0, 0);
     }
 
-    fn outline_of(
-        &self,
-        connection: &Connection,
-        peer: Option<&Peer>,
-        principal: Option<&str>,
-        flags: Flags,
-    ) -> Outline {
-        let worker = &connection.worker;
-        let inbound = connection.direction() == xds::TrafficDirection::Inbound;
+    fn outline_of(&self, peer: Option<&Peer>, principal: Option<&str>, flags: Flags) -> Outline {
+        let connection = &self.connection;
+        let (worker, inbound) = (&connection.worker, self.inbound);
         let local = connection.tls.as_ref().and_then(|tls| tls.local_uri.as_deref());
         let (source, target) = if inbound {
             (connection.peer_principal(), local.unwrap_or_default())
@@ -226,7 +261,7 @@ impl Report {
         let mut istio = worker.istio.borrow_mut();
         Outline {
             reporter: if inbound { Reporter::Destination } else { Reporter::Source },
-            peer: peer.filter(|_| !inbound).map_or(0, |peer| istio.peer(peer)),
+            peer: peer.map_or(0, |peer| istio.peer(peer)),
             destination: self
                 .cluster
                 .as_ref()
@@ -236,13 +271,6 @@ impl Report {
             protocol: Protocol::Tcp,
             security,
             flags: if flags.is_empty() { 0 } else { istio.name(&flags.to_string()) },
-        }
-    }
-
-    fn progress(&mut self, received: u64, sent: u64) {
-        if self.every.is_some_and(|every| self.last.elapsed() >= every) {
-            self.last = Instant::now();
-            self.deltas(received, sent, 0);
         }
     }
 
@@ -260,8 +288,7 @@ impl Report {
 
     fn close(&mut self, facts: &Facts) {
         if self.outline.is_none() {
-            let connection = Rc::clone(&self.connection);
-            self.outline = Some(self.outline_of(&connection, None, None, facts.flags));
+            self.outline = Some(self.outline_of(None, None, facts.flags));
             self.count(1, 0, 0, 0);
         }
         self.deltas(facts.bytes_received, facts.bytes_sent, 1);

@@ -49,10 +49,11 @@ impl Built {
 }
 
 impl DownstreamTls {
-    /// Reads a context.
+    /// Reads a context; `exchange` tells whether its chain exchanges peer metadata.
     pub(crate) fn new(
         context: &xds::DownstreamTls,
         secrets: &SecretStore,
+        exchange: bool,
     ) -> Result<Self, TlsError> {
         let common = &context.common;
         let [certificate] = common.certificates.as_slice() else {
@@ -76,7 +77,7 @@ impl DownstreamTls {
             trust,
             names: validation.map(san_matchers).transpose()?.unwrap_or_default(),
             require_client_certificate: context.require_client_certificate,
-            alpn: alpn(&common.alpn),
+            alpn: alpn(&common.alpn, exchange),
             versions: versions(&common.params)?,
             built: ArcSwapOption::empty(),
         })

@@ -22,11 +22,11 @@ fn a_context_without_its_secrets_is_closed() {
         common: context(vec![xds::SecretSource::agent("default")]),
         require_client_certificate: true,
     };
-    let downstream = DownstreamTls::new(&tls, &secrets).unwrap();
+    let downstream = DownstreamTls::new(&tls, &secrets, false).unwrap();
     assert!(matches!(downstream.config(&[]), Err(TlsError::Missing(name)) if name == "default"));
     let tls = xds::UpstreamTls { common: tls.common, sni: String::new() };
     let upstream = UpstreamTls::new(&tls, &xds::UpstreamHttp::default(), &secrets).unwrap();
-    assert!(matches!(upstream.config(None), Err(TlsError::Missing(_))));
+    assert!(matches!(upstream.config(None, false), Err(TlsError::Missing(_))));
     assert_eq!(secrets.all().len(), 2);
 }
 
@@ -35,7 +35,7 @@ fn required_client_certificates_need_a_ca() {
     let mut common = context(vec![xds::SecretSource::agent("default")]);
     common.validation = None;
     let tls = xds::DownstreamTls { common, require_client_certificate: true };
-    assert!(DownstreamTls::new(&tls, &SecretStore::default()).is_err());
+    assert!(DownstreamTls::new(&tls, &SecretStore::default(), false).is_err());
 }
 
 #[test]
@@ -49,8 +49,10 @@ fn a_secret_of_the_wrong_kind_is_refused_by_name() {
 }
 
 #[test]
-fn exchange_of_metadata_is_never_promised() {
-    assert_eq!(alpn(&["istio-peer-exchange".into(), "istio".into()]), vec![b"istio".to_vec()]);
+fn exchange_of_metadata_is_promised_only_where_it_is_done() {
+    let names = ["istio-peer-exchange".to_owned(), "istio".to_owned()];
+    assert_eq!(alpn(&names, false), vec![b"istio".to_vec()]);
+    assert_eq!(alpn(&names, true).len(), 2);
 }
 
 #[test]

@@ -30,7 +30,14 @@ pub(crate) struct UpstreamTls {
 struct Built {
     versions: (u64, u64),
     alpn: Vec<String>,
+    exchange: bool,
     config: Arc<ClientConfig>,
+}
+
+impl Built {
+    fn is_for(&self, versions: (u64, u64), alpn: &[String], exchange: bool) -> bool {
+        self.versions == versions && self.alpn == alpn && self.exchange == exchange
+    }
 }
 
 impl UpstreamTls {
@@ -85,11 +92,16 @@ impl UpstreamTls {
         }
     }
 
-    /// The configuration with the secrets of the moment; `alpn` replaces the context's own names.
+    /// The configuration with the secrets of the moment; `alpn` replaces the context's own
+    /// names; `exchange` tells whether the connection exchanges peer metadata where the server does.
     ///
     /// # Errors
     /// When a secret is missing or unusable: the connection must not be made.
-    pub(crate) fn config(&self, alpn: Option<&[String]>) -> Result<Arc<ClientConfig>, TlsError> {
+    pub(crate) fn config(
+        &self,
+        alpn: Option<&[String]>,
+        exchange: bool,
+    ) -> Result<Arc<ClientConfig>, TlsError> {
         let trust = self.trust.as_ref().and_then(TrustSource::slot);
         let current = (
             self.certificate.as_ref().map_or(0, |slot| slot.version()),
@@ -97,21 +109,27 @@ impl UpstreamTls {
         );
         let names = alpn.unwrap_or(&self.alpn);
         let built = self.built.load();
-        if let Some(found) = built.iter().find(|b| b.versions == current && b.alpn == names) {
+        if let Some(found) = built.iter().find(|b| b.is_for(current, names, exchange)) {
             return Ok(Arc::clone(&found.config));
         }
-        let config = self.build(names)?;
-        let fresh = Built { versions: current, alpn: names.to_vec(), config: Arc::clone(&config) };
-        let kept = built.iter().filter(|b| b.versions == current && b.alpn != names).cloned();
-        self.built.store(Arc::new(kept.chain([fresh]).collect()));
+        let config = self.build(names, exchange)?;
+        let fresh = Built {
+            versions: current,
+            alpn: names.to_vec(),
+            exchange,
+            config: Arc::clone(&config),
+        };
+        let others =
+            built.iter().filter(|b| b.versions == current && !b.is_for(current, names, exchange));
+        self.built.store(Arc::new(others.cloned().chain([fresh]).collect()));
         Ok(config)
     }
 
-    fn build(&self, names: &[String]) -> Result<Arc<ClientConfig>, TlsError> {
+    fn build(&self, names: &[String], exchange: bool) -> Result<Arc<ClientConfig>, TlsError> {
         let identity = self.certificate.as_ref().map(|slot| slot.identity()).transpose()?;
         let bundle = self.trust.as_ref().map(TrustSource::bundle).transpose()?.flatten();
         let server = self.server_auth(bundle);
-        Ok(client_config(identity.as_deref(), server, alpn(names), self.versions)?)
+        Ok(client_config(identity.as_deref(), server, alpn(names, exchange), self.versions)?)
     }
 
     fn server_auth(&self, bundle: Option<TrustBundle>) -> ServerAuth {

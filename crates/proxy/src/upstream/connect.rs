@@ -4,11 +4,11 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use tokio_rustls::TlsConnector;
 
-use super::pool::PoolKey;
+use super::pool::{Alpn, PoolKey};
 use crate::{
     cluster::{Cluster, ClusterShared},
     net::{io::Io, socket},
-    tls::{TlsError, UpstreamTls},
+    tls::{PEER_EXCHANGE, TlsError, UpstreamTls},
 };
 
 /// A connection that did not come up.
@@ -65,6 +65,8 @@ pub(crate) struct Opened {
     pub(crate) io: Io,
     pub(crate) upstream: Upstream,
     pub(crate) http2: bool,
+    /// Peer metadata is exchanged on it first.
+    pub(crate) exchange: bool,
     pub(crate) guard: OpenGuard,
 }
 
@@ -105,7 +107,11 @@ pub(crate) async fn connect_stream(
     address: SocketAddr,
 ) -> Result<Opened, ConnectError> {
     let (_, transport) = cluster.transport(host.map(AsRef::as_ref));
-    let how = How { tls: transport.tls.as_ref(), alpn: None, server: None };
+    let exchange =
+        cluster.shared.config.filters.iter().any(|filter| {
+            matches!(filter.config, xds::NetworkFilterConfig::MetadataExchange { .. })
+        });
+    let how = How { tls: transport.tls.as_ref(), alpn: None, server: None, exchange };
     connect(cluster, host, address, how).await
 }
 
@@ -113,8 +119,9 @@ pub(super) async fn connect_origin(origin: &Origin) -> Result<Opened, ConnectErr
     let (_, transport) = origin.cluster.transport(origin.host.as_deref());
     let how = How {
         tls: transport.tls.as_ref(),
-        alpn: origin.key.alpn.as_deref(),
+        alpn: origin.key.alpn.as_ref().map(Alpn::names),
         server: origin.key.host.as_deref(),
+        exchange: false,
     };
     connect(&origin.cluster, origin.host.as_ref(), origin.key.address, how).await
 }
@@ -123,6 +130,7 @@ struct How<'a> {
     tls: Option<&'a UpstreamTls>,
     alpn: Option<&'a [String]>,
     server: Option<&'a str>,
+    exchange: bool,
 }
 
 async fn connect(
@@ -164,14 +172,22 @@ async fn connect_in_time(
     guard: OpenGuard,
 ) -> Result<Opened, ConnectError> {
     let ready = match how.tls {
-        Some(tls) => Some((tls.config(how.alpn)?, tls.server_name(how.server, address.ip())?)),
+        Some(tls) => {
+            Some((tls.config(how.alpn, how.exchange)?, tls.server_name(how.server, address.ip())?))
+        }
         None => None,
     };
     let stream = socket::connect(address, &shared.options).await.map_err(ConnectError::Tcp)?;
     let local = stream.local_addr().ok();
     let Some((config, name)) = ready else {
         let upstream = Upstream { remote: address, local, principal: None };
-        return Ok(Opened { io: Io::Plain(stream), upstream, http2: false, guard });
+        return Ok(Opened {
+            io: Io::Plain(stream),
+            upstream,
+            http2: false,
+            exchange: false,
+            guard,
+        });
     };
     let stream =
         TlsConnector::from(config).connect(name, stream).await.map_err(ConnectError::Tls)?;
@@ -183,6 +199,7 @@ async fn connect_in_time(
         .and_then(|leaf| pki::PeerIdentity::from_der(leaf).ok())
         .and_then(|peer| peer.uri_sans.first().map(|uri| Rc::from(uri.as_str())));
     let http2 = session.alpn_protocol() == Some(b"h2");
+    let exchange = session.alpn_protocol() == Some(PEER_EXCHANGE.as_bytes());
     let upstream = Upstream { remote: address, local, principal };
-    Ok(Opened { io: Io::Client(Box::new(stream)), upstream, http2, guard })
+    Ok(Opened { io: Io::Client(Box::new(stream)), upstream, http2, exchange, guard })
 }

@@ -11,7 +11,7 @@ use std::{
 use super::{
     CheckoutError, Lease,
     connect::Origin,
-    pool::{Pool, PoolKey, Wire},
+    pool::{Alpn, Pool, PoolKey, Wire},
 };
 use crate::{
     cluster::{Cluster, ClusterShared},
@@ -87,7 +87,7 @@ impl ClusterLocal {
         &self,
         worker: &Rc<Worker>,
         target: &Target,
-        (wire, alpn): (Wire, Option<&[String]>),
+        (wire, alpn): (Wire, Option<Alpn>),
         host: &str,
     ) -> Result<Lease, CheckoutError> {
         let (index, transport) = target.cluster.transport(target.host.as_deref());
@@ -96,7 +96,7 @@ impl ClusterLocal {
             address: target.address,
             transport: index,
             wire,
-            alpn: alpn.filter(|_| tls.is_some()).map(<[String]>::to_vec),
+            alpn: alpn.filter(|_| tls.is_some()),
             host: tls.filter(|tls| tls.by_host()).map(|_| host.to_owned()),
         };
         let pool = self.pool(worker, target, key);

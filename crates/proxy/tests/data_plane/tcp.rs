@@ -124,6 +124,11 @@ async fn a_server_may_speak_first_when_the_inspectors_give_up() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tcp_passes_between_sidecars_under_mutual_tls() {
+    between_sidecars(false).await;
+    between_sidecars(true).await;
+}
+
+async fn between_sidecars(exchanging: bool) {
     let app = Upstream::echo().await;
     let ca = crate::fixture::ca();
     let (client, server) = (Fixture::start_as("productpage"), Fixture::start_as("reviews"));
@@ -141,6 +146,13 @@ async fn tcp_passes_between_sidecars_under_mutual_tls() {
     });
     let stats = NetworkFilterConfig::Stats(xds::StatsConfig::default());
     secured.filters.insert(0, NetworkFilter { name: "istio.stats".into(), config: stats });
+    let exchange = || NetworkFilter {
+        name: "istio.metadata_exchange".into(),
+        config: NetworkFilterConfig::MetadataExchange { protocol: "istio-peer-exchange".into() },
+    };
+    if exchanging {
+        secured.filters.insert(0, exchange());
+    }
     let mut virtual_inbound = listener(inbound, vec![secured]);
     virtual_inbound.traffic_direction = xds::TrafficDirection::Inbound;
     virtual_inbound.listener_filters = vec![ListenerFilterKind::TlsInspector.into()];
@@ -153,6 +165,9 @@ async fn tcp_passes_between_sidecars_under_mutual_tls() {
         ),
         sni: "outbound_.9000_._.tcp".into(),
     });
+    if exchanging {
+        outbound.filters.push(exchange());
+    }
     client.xds.put(cds(outbound));
     client
         .xds
@@ -172,4 +187,5 @@ async fn tcp_passes_between_sidecars_under_mutual_tls() {
     assert!(line.contains("connection_security_policy=\"mutual_tls\""), "{line}");
     let principal = "source_principal=\"spiffe://cluster.local/ns/bookinfo/sa/productpage\"";
     assert!(line.contains(principal), "{line}");
+    assert_eq!(line.contains("source_workload=\"productpage-v1\""), exchanging, "{line}");
 }

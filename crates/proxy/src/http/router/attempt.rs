@@ -25,7 +25,7 @@ use crate::{
     cluster::Cluster,
     flags::Flags,
     stats::Peer,
-    upstream::{CheckoutError, ConnectError, Destination, Lease, SendError, Target, Wire},
+    upstream::{Alpn, CheckoutError, ConnectError, Destination, Lease, SendError, Target, Wire},
 };
 
 /// How often a pooled connection that turns out to be closed is replaced without counting it as an
@@ -213,8 +213,7 @@ impl Forward<'_> {
         let mut body = Some(body);
         let mut unsent = None;
         for stale in 0..=STALE_CONNECTIONS {
-            let checkout =
-                local.checkout(&worker, target, (wire, alpn.as_deref()), &head.authority);
+            let checkout = local.checkout(&worker, target, (wire, alpn.clone()), &head.authority);
             let mut lease = checkout.await.map_err(connect_failure)?;
             exchange.facts.upstream_local = lease.upstream().local;
             exchange.upstream_principal = lease.upstream().principal.clone();
@@ -242,7 +241,7 @@ impl Forward<'_> {
     }
 
     /// Which HTTP version is spoken, and the ALPN names that `istio.alpn` wants offered.
-    fn wire(&self, head: &Head, exchange: &Exchange) -> (Wire, Option<Vec<String>>) {
+    fn wire(&self, head: &Head, exchange: &Exchange) -> (Wire, Option<Alpn>) {
         use xds::UpstreamHttpProtocol as Protocol;
         let wire = match self.cluster.shared.config.http.protocol {
             _ if head.upgrade.is_some() => Wire::Http1,
@@ -257,10 +256,8 @@ impl Forward<'_> {
         } else {
             xds::UpstreamProtocol::Http11
         };
-        let overrides = head.alpn.as_deref().filter(|_| self.cluster.shared.alpn_override);
-        let names = overrides
-            .and_then(|overrides| overrides.iter().find(|one| one.upstream_protocol == wanted));
-        (wire, names.map(|names| names.alpn.clone()))
+        let overrides = head.alpn.as_ref().filter(|_| self.cluster.shared.alpn_override);
+        (wire, overrides.and_then(|overrides| Alpn::new(overrides, wanted)))
     }
 
     /// The request as it goes out on this connection.
@@ -279,11 +276,11 @@ impl Forward<'_> {
         *request.method_mut() = head.method.clone();
         let map = request.headers_mut();
         map.clone_from(&head.headers);
-        let local = &exchange.http.connection.worker.shared.local;
+        let worker = &exchange.http.connection.worker;
         let external = self.plan.skip_external && is_external(&self.cluster);
         if self.plan.tell_upstream && !external {
-            map.insert(headers::PEER_METADATA_ID, local.id.clone());
-            map.insert(headers::PEER_METADATA, local.metadata.clone());
+            map.insert(headers::PEER_METADATA_ID, worker.peer_id.clone());
+            map.insert(headers::PEER_METADATA, worker.peer_metadata.clone());
         }
         if self.plan.count_attempts {
             map.insert(headers::ATTEMPT_COUNT, HeaderValue::from(exchange.facts.attempts));

@@ -24,6 +24,8 @@ pub(super) struct Plan<'a> {
     pub(super) suppress_envoy_headers: bool,
     pub(super) hash: Option<u64>,
     pub(super) mirrors: Vec<&'a xds::MirrorPolicy>,
+    /// Path or host are not what the client sent.
+    pub(super) rewritten: bool,
     /// The host becomes the endpoint's name.
     pub(super) auto_host: bool,
     /// Tell the server who we are.
@@ -64,6 +66,7 @@ impl<'a> Plan<'a> {
                     })
                 })
                 .collect(),
+            rewritten: false,
             auto_host: false,
             tell_upstream: peer.upstream_propagation,
             skip_external: peer.skip_external_clusters,
@@ -111,6 +114,7 @@ impl<'a> Plan<'a> {
                 head.headers.insert(headers::ORIGINAL_PATH, original);
             }
             head.path = path;
+            self.rewritten = true;
         }
         let host = match weighted.map(|weighted| &weighted.host_rewrite) {
             None | Some(xds::HostRewrite::None) => &action.host_rewrite,
@@ -118,7 +122,10 @@ impl<'a> Plan<'a> {
         };
         match host {
             xds::HostRewrite::None => {}
-            xds::HostRewrite::Literal(host) => head.authority.clone_from(host),
+            xds::HostRewrite::Literal(host) => {
+                head.authority.clone_from(host);
+                self.rewritten = true;
+            }
             xds::HostRewrite::Auto => self.auto_host = true,
         }
     }
