@@ -9,6 +9,7 @@ mod mesh {
     pub(crate) mod bookinfo;
     pub(crate) mod envoy;
     pub(crate) mod failures;
+    pub(crate) mod metrics;
     pub(crate) mod security;
 }
 
