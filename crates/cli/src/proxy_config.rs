@@ -112,7 +112,7 @@ fn ask(target: &Target, path: &str) -> anyhow::Result<Value> {
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime
-        .block_on(local::unix_http::get(&socket, path, TIMEOUT))
+        .block_on(daemon::http_client::get(&socket, path, TIMEOUT))
         .with_context(|| format!("the proxy of {:?} does not answer", target.workload))?;
     if status != 200 {
         anyhow::bail!("the proxy of {:?} answered {status} to {path}", target.workload);

@@ -4,6 +4,7 @@
 //! Nothing here knows what a role does. There is no global state but the logger and the signal
 //! handlers.
 
+pub mod http_client;
 mod listen;
 mod log;
 mod metrics;

@@ -15,7 +15,7 @@ use crate::launch::Options;
 use crate::replica::World;
 use crate::status::ControlStatus;
 use crate::supervise::{Ending, SELF, State, Supervisor};
-use crate::unix_http;
+use daemon::http_client;
 
 /// How long a readiness request may take.
 const TIMEOUT: Duration = Duration::from_secs(2);
@@ -86,7 +86,7 @@ impl Control {
         loop {
             let running = self.status().process;
             let ready = running.is_some()
-                && unix_http::get(&self.socket, "/ready", TIMEOUT)
+                && http_client::get(&self.socket, "/ready", TIMEOUT)
                     .await
                     .is_ok_and(|(code, _)| code == 200);
             self.set_ready(ready, running);

@@ -27,7 +27,6 @@ pub mod state;
 pub mod status;
 mod supervise;
 mod token;
-pub mod unix_http;
 pub mod userns;
 mod watch;
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::plan::ProxyKind;
 use crate::state::StateDir;
-use crate::unix_http;
+use daemon::http_client;
 
 pub(crate) mod collect;
 pub(crate) mod server;
@@ -185,7 +185,7 @@ pub async fn fetch(state: &StateDir) -> anyhow::Result<Option<Status>> {
                 .context(format!("cannot reach the mesh at {}", state.socket().display())));
         }
     };
-    let (code, body) = unix_http::get_on(stream, "/status").await?;
+    let (code, body) = http_client::get_on(stream, "/status").await?;
     anyhow::ensure!(code == 200, "the mesh answered {code}: {}", String::from_utf8_lossy(&body));
     Ok(Some(serde_json::from_slice(&body)?))
 }

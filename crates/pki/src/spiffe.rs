@@ -84,12 +84,6 @@ impl SpiffeId {
     pub fn service_account(&self) -> &str {
         &self.service_account
     }
-
-    /// The name without its scheme, as RBAC's `principal` and Istio's metrics write it.
-    pub fn without_scheme(&self) -> String {
-        let Self { trust_domain, namespace, service_account } = self;
-        format!("{trust_domain}/ns/{namespace}/sa/{service_account}")
-    }
 }
 
 impl fmt::Display for SpiffeId {
@@ -149,7 +143,6 @@ mod tests {
         let id: SpiffeId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
         assert_eq!((id.namespace(), id.service_account()), ("bookinfo", "reviews"));
-        assert_eq!(id.without_scheme(), "cluster.local/ns/bookinfo/sa/reviews");
     }
 
     #[test]

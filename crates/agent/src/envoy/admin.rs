@@ -4,10 +4,9 @@
 
 use std::{io, path::PathBuf, time::Duration};
 
+use daemon::http_client;
 use http::{Method, Request, StatusCode};
-use http_body_util::{BodyExt as _, Empty, Limited};
-use hyper::body::Bytes;
-use hyper_util::rt::TokioIo;
+use http_body_util::Empty;
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 /// How long an answer may take.
@@ -70,7 +69,7 @@ impl Admin {
     async fn ask(&self, method: Method, path: &str) -> Result<(StatusCode, String), String> {
         let asked = async {
             let stream = UnixStream::connect(&self.socket).await.map_err(|e| e.to_string())?;
-            request(TokioIo::new(stream), method, "admin", path).await
+            request(stream, method, "admin", path).await
         };
         tokio::time::timeout(TIMEOUT, asked).await.map_err(|_| "no answer".to_owned())?
     }
@@ -104,27 +103,21 @@ async fn pass(mut client: TcpStream, socket: PathBuf) -> io::Result<()> {
 
 /// One request on a new connection, and its answer as text.
 pub(crate) async fn request(
-    io: TokioIo<impl tokio::io::AsyncRead + tokio::io::AsyncWrite + Send + Unpin + 'static>,
+    stream: impl http_client::Stream,
     method: Method,
     host: &str,
     path: &str,
 ) -> Result<(StatusCode, String), String> {
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(io).await.map_err(|e| e.to_string())?;
-    let driver = tokio::spawn(connection);
     let request = Request::builder()
         .method(method)
         .uri(path)
         .header("host", host)
         .header("accept", "text/plain;version=0.0.4")
         .header("connection", "close")
-        .body(Empty::<Bytes>::new())
+        .body(Empty::new())
         .map_err(|e| e.to_string())?;
-    let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
-    let status = response.status();
-    let body = Limited::new(response.into_body(), LARGEST).collect().await;
-    driver.abort();
-    let body = body.map_err(|error| error.to_string())?.to_bytes();
+    let answer = http_client::send(stream, request, LARGEST).await;
+    let (status, body) = answer.map_err(|error| error.to_string())?;
     Ok((status, String::from_utf8_lossy(&body).into_owned()))
 }
 

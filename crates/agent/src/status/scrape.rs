@@ -4,7 +4,6 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use http::{Method, StatusCode};
-use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 
 use super::Status;
@@ -54,7 +53,7 @@ async fn fetch(port: u16, path: &str) -> Result<String, String> {
     let fetched = async {
         let stream =
             TcpStream::connect((Ipv4Addr::LOCALHOST, port)).await.map_err(|e| e.to_string())?;
-        request(TokioIo::new(stream), Method::GET, "localhost", path).await
+        request(stream, Method::GET, "localhost", path).await
     };
     match tokio::time::timeout(TIMEOUT, fetched).await {
         Ok(Ok((StatusCode::OK, text))) => Ok(text),

@@ -20,7 +20,9 @@ use pb::envoy::service::discovery::v3::{
 use pilot::Proxy;
 use tokio::time::Instant;
 use xds::ResourceType::{self, Cluster, Listener, LoadAssignment, RouteConfiguration};
-use xds::session::{EventKind, Protocol, ProtocolError, Removals, Resources, Server, ServerEvent};
+use xds::session::{
+    EventKind, Protocol, ProtocolError, Removals, Resources, Server, ServerEvent, Subscription,
+};
 
 use super::generate::Snapshot;
 
@@ -93,6 +95,9 @@ pub(crate) struct Session {
     routes: Vec<String>,
     /// Listeners and routes that were asked for while warming.
     deferred: bool,
+    /// What was made of `latest` (listeners and routes: of `routed`), and for which names, so that
+    /// nothing is made twice of one snapshot.
+    made: BTreeMap<ResourceType, (Subscription, Arc<Resources>)>,
     /// What the proxy was sent, by type.
     sent: BTreeMap<ResourceType, Arc<Resources>>,
 }
@@ -113,6 +118,7 @@ impl Session {
             latest: snapshot,
             phase: Phase::Warming { since: now },
             deferred: false,
+            made: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
     }
@@ -162,6 +168,7 @@ impl Session {
     /// Takes a new snapshot.
     pub(crate) fn on_snapshot(&mut self, snapshot: Arc<Snapshot>, now: Instant) -> Vec<Response> {
         self.latest = snapshot;
+        self.made.retain(|kind, _| matches!(kind, Listener | RouteConfiguration));
         if !matches!(self.phase, Phase::Warming { .. }) {
             self.phase = Phase::Warming { since: now };
         }
@@ -207,6 +214,7 @@ impl Session {
                 return;
             }
             self.routed = Arc::clone(&self.latest);
+            self.made.retain(|kind, _| !matches!(kind, Listener | RouteConfiguration));
             self.routes = self.latest.context.route_names(&self.proxy);
             self.deferred = false;
             self.phase = Phase::Switching;
@@ -262,28 +270,37 @@ impl Session {
     /// Sends what the proxy lacks of a type.
     fn push(&mut self, kind: ResourceType, responses: &mut Vec<Response>) {
         let Some(subscription) = self.server.subscription(kind.type_url()) else { return };
-        let snapshot = match kind {
-            Listener | RouteConfiguration => &self.routed,
-            _ => &self.latest,
-        };
-        let mut resources = match kind {
-            Cluster => {
-                let (clusters, endpoints) = snapshot.clusters(&self.proxy);
-                self.endpoints = endpoints;
-                clusters
+        let mut resources = match self.made.get(&kind) {
+            Some((wanted, made)) if wanted == subscription => Arc::clone(made),
+            _ => {
+                let made = Arc::new(match kind {
+                    Cluster => {
+                        let (clusters, endpoints) = self.latest.clusters(&self.proxy);
+                        self.endpoints = endpoints;
+                        clusters
+                    }
+                    Listener | RouteConfiguration => {
+                        self.routed.resources(&self.proxy, kind, subscription)
+                    }
+                    _ => self.latest.resources(&self.proxy, kind, subscription),
+                });
+                self.made.insert(kind, (subscription.clone(), Arc::clone(&made)));
+                made
             }
-            _ => snapshot.resources(&self.proxy, kind, subscription),
         };
         let keeps = matches!(kind, Cluster | LoadAssignment) && self.phase != Phase::Settled;
         if keeps && let Some(before) = self.sent.get(&kind) {
-            for (name, encoded) in before.iter().filter(|(name, _)| subscription.wants(name)) {
-                resources.entry(name.clone()).or_insert_with(|| encoded.clone());
+            let missing = |name: &String| subscription.wants(name) && !resources.contains_key(name);
+            let kept = before.iter().filter(|(name, _)| missing(name));
+            let kept: Vec<_> = kept.map(|(name, kept)| (name.clone(), kept.clone())).collect();
+            if !kept.is_empty() {
+                Arc::make_mut(&mut resources).extend(kept);
             }
         }
         // Removals of what an earlier stream sent wait too.
         let removals = if keeps { Removals::Later } else { Removals::Now };
         responses.extend(self.deliver(kind.type_url(), &resources, removals));
-        self.sent.insert(kind, Arc::new(resources));
+        self.sent.insert(kind, resources);
     }
 
     /// A type that is not served is answered with nothing, so that the client need not wait.

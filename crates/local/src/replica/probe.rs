@@ -14,7 +14,7 @@ use tokio::process::Command;
 
 use super::Replica;
 use crate::inherited;
-use crate::unix_http;
+use daemon::http_client;
 
 /// Whether a port accepts.
 pub(super) async fn accepts(replica: &Replica, port: u16) -> bool {
@@ -67,7 +67,7 @@ async fn http_get(replica: &Replica, container: &Container, action: &HttpGetActi
     if !own("user-agent") {
         headers.push(("user-agent", "kube-probe/mizzen"));
     }
-    unix_http::get_with(stream, &path, &headers)
+    http_client::get_with(stream, &path, &headers)
         .await
         .is_ok_and(|(code, _)| (200..400).contains(&code))
 }

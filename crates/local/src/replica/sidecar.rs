@@ -17,8 +17,8 @@ use crate::backoff::Policy;
 use crate::inherited::inheritable;
 use crate::plan::{ProxyKind, Role};
 use crate::supervise::{Ending, SELF, Start, State, Supervisor, run_once};
-use crate::unix_http;
 use crate::userns::PROXY_USER;
+use daemon::http_client;
 
 /// Where the agent answers for itself and its proxy, Istio's port.
 const READINESS: u16 = 15021;
@@ -93,7 +93,7 @@ async fn follow_readiness(replica: &Replica, running: &AtomicBool) {
     loop {
         let request = async {
             let stream = TcpStream::connect(address).await?;
-            unix_http::get_on(stream, "/healthz/ready").await
+            http_client::get_on(stream, "/healthz/ready").await
         };
         let ready = running.load(Ordering::Relaxed)
             && matches!(

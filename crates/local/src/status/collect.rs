@@ -13,7 +13,7 @@ use crate::control::Control;
 use crate::plan::Role;
 use crate::replica::{Replica, World};
 use crate::supervise::State;
-use crate::unix_http;
+use daemon::http_client;
 
 /// How long a proxy or the control plane may take to answer.
 const TIMEOUT: Duration = Duration::from_millis(1500);
@@ -79,7 +79,7 @@ impl Board {
     /// it does not answer.
     async fn proxies(&self) -> Option<BTreeMap<String, XdsState>> {
         let socket = self.world.options.state.debug_socket();
-        let (code, body) = unix_http::get(&socket, "/debug/syncz", TIMEOUT).await.ok()?;
+        let (code, body) = http_client::get(&socket, "/debug/syncz", TIMEOUT).await.ok()?;
         if code != 200 {
             return None;
         }
@@ -92,7 +92,7 @@ impl Board {
             return None;
         }
         let socket = self.world.options.state.replica(replica.number).join("admin.sock");
-        let (_, body) = unix_http::get(&socket, "/certs", TIMEOUT).await.ok()?;
+        let (_, body) = http_client::get(&socket, "/certs", TIMEOUT).await.ok()?;
         expiration(&serde_json::from_slice(&body).ok()?)
     }
 }

@@ -4,8 +4,8 @@
 //! The key is written last, so a directory with a key is complete. Each file appears whole.
 
 use std::fs::{self, OpenOptions};
-use std::io::Write as _;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::io::{ErrorKind, Write as _};
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -42,7 +42,24 @@ fn load(dir: &Path) -> Result<Ca, CaError> {
         false if chain.is_empty() => root.clone(),
         false => chain.clone(),
     };
+    warn_of_mode(&dir.join(KEY));
     Ca::from_pem(&cert, &chain, &root, &read(dir, KEY)?)
+}
+
+/// A key that others can read is used all the same: a mounted Secret may have such a mode.
+fn warn_of_mode(key: &Path) {
+    match fs::metadata(key).map(|metadata| metadata.permissions().mode()) {
+        Ok(mode) if mode & 0o077 != 0 => tracing::warn!(
+            key = %key.display(),
+            mode = format!("{:o}", mode & 0o777),
+            "other users of this machine may read the CA's key: chmod 600 it"
+        ),
+        Ok(_) => {}
+        // Reading the file will say why.
+        Err(error) => {
+            tracing::debug!(key = %key.display(), %error, "cannot look at the key's mode")
+        }
+    }
 }
 
 fn create(dir: &Path, trust_domain: &str, now: SystemTime) -> Result<Ca, CaError> {
@@ -66,16 +83,22 @@ fn write(dir: &Path, name: &str, text: &str, mode: u32) -> Result<(), CaError> {
     let path = dir.join(name);
     let fresh = dir.join(format!(".{name}.{}", std::process::id()));
     let result = (|| {
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+        // A file that is there already would keep its own mode.
+        match fs::remove_file(&fresh) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
         file.write_all(text.as_bytes())?;
         file.sync_all()?;
         fs::rename(&fresh, &path)
     })();
-    if result.is_err() {
-        let _ = fs::remove_file(&fresh);
-    }
-    result.map_err(|error| file_error(&path, error))
+    result.map_err(|error| {
+        if let Err(error) = fs::remove_file(&fresh) {
+            tracing::debug!(file = %fresh.display(), %error, "a half-written file stays");
+        }
+        file_error(&path, error)
+    })
 }
 
 fn file_error(path: &Path, error: std::io::Error) -> CaError {

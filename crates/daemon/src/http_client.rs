@@ -1,10 +1,11 @@
-//! One HTTP/1.1 GET over a stream that is already connected: admin, debug and state sockets, and
-//! readiness probes.
+//! One HTTP/1.1 request over a stream that is already connected: admin, debug and state sockets,
+//! readiness probes, scrapes.
 
 use std::io;
 use std::path::Path;
 use std::time::Duration;
 
+use http::StatusCode;
 use http_body_util::{BodyExt as _, Empty, Limited};
 use hyper::body::Bytes;
 use hyper_util::rt::TokioIo;
@@ -24,16 +25,19 @@ pub async fn get(socket: &Path, path: &str, timeout: Duration) -> io::Result<(u1
 }
 
 /// The status code and the body of `GET path` on a connected stream.
-pub(crate) async fn get_on(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
-    path: &str,
-) -> io::Result<(u16, Bytes)> {
+///
+/// # Errors
+/// As [`send`].
+pub async fn get_on(stream: impl Stream, path: &str) -> io::Result<(u16, Bytes)> {
     get_with(stream, path, &[("host", "localhost"), ("user-agent", "mizzen")]).await
 }
 
 /// The same, with the request's headers. They must be valid: others are an error.
-pub(crate) async fn get_with(
-    stream: impl AsyncRead + AsyncWrite + Unpin + 'static,
+///
+/// # Errors
+/// As [`send`].
+pub async fn get_with(
+    stream: impl Stream,
     path: &str,
     headers: &[(&str, &str)],
 ) -> io::Result<(u16, Bytes)> {
@@ -41,18 +45,27 @@ pub(crate) async fn get_with(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let request = request.body(Empty::<Bytes>::new()).map_err(io::Error::other)?;
+    let request = request.body(Empty::new()).map_err(io::Error::other)?;
+    send(stream, request, BODY_MAX).await.map(|(status, body)| (status.as_u16(), body))
+}
+
+/// The answer to any request without a body, with a body of at most `largest` bytes.
+///
+/// # Errors
+/// When the answer is not HTTP or too large, or the connection breaks.
+pub async fn send(
+    stream: impl Stream,
+    request: hyper::Request<Empty<Bytes>>,
+    largest: usize,
+) -> io::Result<(StatusCode, Bytes)> {
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(io::Error::other)?;
     let answer = async move {
         let response = sender.send_request(request).await.map_err(io::Error::other)?;
-        let code = response.status().as_u16();
-        let body = Limited::new(response.into_body(), BODY_MAX)
-            .collect()
-            .await
-            .map_err(io::Error::other)?;
-        Ok((code, body.to_bytes()))
+        let status = response.status();
+        let body = Limited::new(response.into_body(), largest).collect().await;
+        Ok((status, body.map_err(io::Error::other)?.to_bytes()))
     };
     tokio::pin!(answer, connection);
     tokio::select! {
@@ -63,3 +76,7 @@ pub(crate) async fn get_with(
         }
     }
 }
+
+/// What a request can be sent on.
+pub trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
+impl<T: AsyncRead + AsyncWrite + Unpin + 'static> Stream for T {}
