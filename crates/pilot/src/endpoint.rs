@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use config::label;
 use xds::{
-    Address, Endpoint, LoadAssignment, Locality, LocalityEndpoints, Metadata, Struct, Value,
+    Address, Endpoint, HealthStatus, LoadAssignment, Locality, LocalityEndpoints, Metadata, Struct,
+    Value,
 };
 
 use crate::{
@@ -39,10 +40,14 @@ pub(crate) fn load_assignment(
     if !is_eds(service, proxy, policy) {
         return None;
     }
+    // With a minimum of health the proxy may call endpoints whatever their health: those that are
+    // not ready must not be among them.
+    let only_ready = policy.outlier_detection.is_some_and(|outlier| outlier.min_health_percent > 0);
     let no_labels = BTreeMap::new();
     let endpoints = push.world.endpoints(cluster.host).iter().filter(|endpoint| {
         let labels = endpoint.workload.as_ref().map_or(&no_labels, |workload| &workload.labels);
         endpoint.port_name == port.name
+            && (!only_ready || endpoint.health != HealthStatus::Unhealthy)
             && subset.is_none_or(|subset| label::selects(&subset.labels, labels))
     });
     let mut localities: BTreeMap<&Locality, Vec<Endpoint>> = BTreeMap::new();

@@ -57,7 +57,7 @@ pub(crate) enum Unserved {
 
 impl<'a> ServedServer<'a> {
     /// The host names, without the namespaces before them.
-    pub(crate) fn hosts(&self) -> impl Iterator<Item = &'a str> {
+    pub(crate) fn hosts(&self) -> impl Iterator<Item = &'a str> + Clone {
         self.server.hosts.iter().map(|text| split_host(text).1)
     }
 

@@ -54,13 +54,16 @@ impl PushContext {
         }
     }
 
-    /// The services that calls of a proxy can go to, oldest first. Aliases have no clusters of
-    /// their own.
+    /// The services that calls of a proxy can go to, oldest first.
     pub(crate) fn services<'a>(&'a self, proxy: &'a Proxy) -> impl Iterator<Item = &'a Service> {
-        self.world.services.iter().map(Arc::as_ref).filter(|service| {
-            service.visibility.includes(&proxy.namespace)
-                && !matches!(service.addressing, Addressing::Alias(_))
-        })
+        let services = self.world.services.iter().map(Arc::as_ref);
+        services.filter(|service| can_call(proxy, service))
+    }
+
+    /// The service with this full host name, if calls of the proxy can go to it.
+    pub(crate) fn service(&self, proxy: &Proxy, hostname: &str) -> Option<&Service> {
+        let service = self.world.service(hostname).map(Arc::as_ref);
+        service.filter(|service| can_call(proxy, service))
     }
 
     /// Whether an endpoint takes mutual TLS: its workload has a sidecar, and no policy turns it off on
@@ -130,6 +133,12 @@ impl PushContext {
     pub fn diagnostics(&self) -> &[Diagnostic] {
         &self.diagnostics
     }
+}
+
+/// Aliases have no clusters of their own.
+fn can_call(proxy: &Proxy, service: &Service) -> bool {
+    service.visibility.includes(&proxy.namespace)
+        && !matches!(service.addressing, Addressing::Alias(_))
 }
 
 fn identities(world: &World) -> BTreeMap<String, Vec<String>> {

@@ -1,6 +1,9 @@
 //! VirtualServices with their hosts and gateways resolved, and which of them hold for a proxy.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, PoisonError, RwLock},
+};
 
 use config::{
     VirtualService,
@@ -44,11 +47,6 @@ impl ResolvedVirtualService {
         }
     }
 
-    /// Whether it is bound to this gateway.
-    pub(crate) fn is_bound_to(&self, gateway: &str) -> bool {
-        self.gateways.iter().any(|name| name == gateway)
-    }
-
     /// Whether a proxy in `namespace` sees it.
     pub(crate) fn is_visible_in(&self, namespace: &str) -> bool {
         self.visibility.includes(namespace)
@@ -83,31 +81,58 @@ pub(crate) fn resolve_gateway(name: &str, namespace: &str) -> String {
 #[derive(Debug)]
 pub(crate) struct VirtualServices {
     all: Vec<Arc<ResolvedVirtualService>>,
+    /// Positions among `all`, by gateway.
+    by_gateway: BTreeMap<String, Vec<usize>>,
+    /// What was made of them for the sidecars of a namespace; only ever added to.
+    sidecars: RwLock<BTreeMap<String, Arc<SidecarRules>>>,
 }
 
 impl VirtualServices {
     pub(crate) fn new(world: &World) -> Self {
         let default_export = &world.mesh.default_virtual_service_export_to;
         let all = world.virtual_services.iter().filter(|item| !item.spec.is_delegate());
-        Self {
-            all: all.map(|i| Arc::new(ResolvedVirtualService::new(i, default_export))).collect(),
+        let all: Vec<_> =
+            all.map(|item| Arc::new(ResolvedVirtualService::new(item, default_export))).collect();
+        let mut by_gateway: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (position, service) in all.iter().enumerate() {
+            for gateway in &service.gateways {
+                let positions = by_gateway.entry(gateway.clone()).or_default();
+                if positions.last() != Some(&position) {
+                    positions.push(position);
+                }
+            }
         }
+        Self { all, by_gateway, sidecars: RwLock::default() }
+    }
+
+    /// Those that are bound to a gateway, oldest first.
+    fn bound_to(&self, gateway: &str) -> impl Iterator<Item = &Arc<ResolvedVirtualService>> {
+        let positions = self.by_gateway.get(gateway).into_iter().flatten();
+        positions.filter_map(|position| self.all.get(*position))
     }
 
     /// Those that hold for sidecars in `namespace`: private ones of the namespace, then those
     /// exported to it by name, then public ones; each oldest first.
-    pub(crate) fn for_sidecars(&self, namespace: &str) -> Vec<&Arc<ResolvedVirtualService>> {
-        let mut found: Vec<_> = self
-            .all
-            .iter()
-            .filter(|service| service.is_visible_in(namespace) && service.is_bound_to(MESH_GATEWAY))
-            .collect();
+    pub(crate) fn for_sidecars(&self, namespace: &str) -> Arc<SidecarRules> {
+        let known = self.sidecars.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(rules) = known.get(namespace) {
+            return Arc::clone(rules);
+        }
+        drop(known);
+        let rules = Arc::new(self.sidecar_rules(namespace));
+        let mut known = self.sidecars.write().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(known.entry(namespace.to_owned()).or_insert(rules))
+    }
+
+    fn sidecar_rules(&self, namespace: &str) -> SidecarRules {
+        let visible = self.bound_to(MESH_GATEWAY).filter(|rule| rule.is_visible_in(namespace));
+        let mut found: Vec<_> = visible.cloned().collect();
         found.sort_by_key(|service| match &service.visibility {
             Visibility::Public => 2,
             _ if service.item.meta.namespace != namespace => 1,
             _ => 0,
         });
-        found
+        SidecarRules::new(found)
     }
 
     /// Those bound to a gateway that a gateway proxy in `namespace` serves.
@@ -116,40 +141,57 @@ impl VirtualServices {
         namespace: &'a str,
         gateway: &'a str,
     ) -> impl Iterator<Item = &'a Arc<ResolvedVirtualService>> {
-        self.all
-            .iter()
-            .filter(move |service| service.is_visible_in(namespace) && service.is_bound_to(gateway))
+        self.bound_to(gateway).filter(move |service| service.is_visible_in(namespace))
     }
 }
 
 /// What holds for the sidecars of one namespace, by host.
-pub(crate) struct SidecarRules<'a> {
+#[derive(Debug)]
+pub(crate) struct SidecarRules {
     /// In the order in which they claim hosts.
-    pub(crate) rules: Vec<&'a Arc<ResolvedVirtualService>>,
-    by_host: BTreeMap<&'a str, &'a ResolvedVirtualService>,
-    /// Longest first.
-    wildcards: Vec<(&'a str, &'a ResolvedVirtualService)>,
+    pub(crate) rules: Vec<Arc<ResolvedVirtualService>>,
+    /// Positions among `rules`.
+    by_host: BTreeMap<String, Vec<usize>>,
+    /// The same for wildcards, longest first.
+    wildcards: Vec<(String, Vec<usize>)>,
 }
 
-impl<'a> SidecarRules<'a> {
-    pub(crate) fn new(services: &'a VirtualServices, namespace: &str) -> Self {
-        let rules = services.for_sidecars(namespace);
-        let mut by_host: BTreeMap<&str, &ResolvedVirtualService> = BTreeMap::new();
-        for &rule in &rules {
+impl SidecarRules {
+    fn new(rules: Vec<Arc<ResolvedVirtualService>>) -> Self {
+        let mut by_host: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (position, rule) in rules.iter().enumerate() {
             for host in &rule.hosts {
-                by_host.entry(host).or_insert(rule);
+                by_host.entry(host.clone()).or_default().push(position);
             }
         }
         let wildcards = by_host.iter().filter(|(host, _)| host::is_wildcard(host));
-        let mut wildcards: Vec<_> = wildcards.map(|(host, rule)| (*host, *rule)).collect();
+        let mut wildcards: Vec<_> =
+            wildcards.map(|(host, positions)| (host.clone(), positions.clone())).collect();
         wildcards.sort_by_key(|(host, _)| std::cmp::Reverse(host.len()));
         Self { rules, by_host, wildcards }
     }
 
-    /// The rule for a service: the first with its name, else the first with the most specific
-    /// wildcard.
-    pub(crate) fn for_service(&self, hostname: &str) -> Option<&'a ResolvedVirtualService> {
-        let wildcard = || self.wildcards.iter().find(|(host, _)| host::covers(host, hostname));
-        self.by_host.get(hostname).copied().or_else(|| wildcard().map(|(_, rule)| *rule))
+    /// The rules for a service, the one to be taken first: those with its name, then those with the
+    /// most specific wildcard.
+    pub(crate) fn for_service(
+        &self,
+        hostname: &str,
+    ) -> impl Iterator<Item = &ResolvedVirtualService> {
+        let exact = self.by_host.get(hostname).into_iter();
+        let wildcards = self.wildcards.iter().filter(move |(host, _)| host::covers(host, hostname));
+        let positions = exact.chain(wildcards.map(|(_, positions)| positions)).flatten();
+        positions.filter_map(|position| self.rules.get(*position)).map(AsRef::as_ref)
+    }
+
+    /// The rules that speak of a service at all, in the order in which they claim hosts.
+    pub(crate) fn about_service(
+        &self,
+        hostname: &str,
+    ) -> impl Iterator<Item = &ResolvedVirtualService> {
+        let exact = self.by_host.get(hostname).into_iter();
+        let wildcards = self.wildcards.iter().filter(|(host, _)| host::covers(host, hostname));
+        let positions: BTreeSet<usize> =
+            exact.chain(wildcards.map(|(_, positions)| positions)).flatten().copied().collect();
+        positions.into_iter().filter_map(|position| self.rules.get(position)).map(AsRef::as_ref)
     }
 }

@@ -65,7 +65,7 @@ impl Chains<'_> {
         }
         let Some(tls) = server.downstream_tls(&self.push.world) else { return Vec::new() };
         let matches = FilterChainMatch {
-            server_names: server.hosts().filter(|host| *host != "*").map(str::to_owned).collect(),
+            server_names: tcp::server_names(server.hosts()),
             ..FilterChainMatch::default()
         };
         let mut chain = self.http(listener, server.https_routes(port), matches);

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use config::{host, networking::RouteDestination};
+use config::networking::RouteDestination;
 use ipnet::IpNet;
 use xds::{
     FilterChain, FilterChainMatch, NetworkFilter, NetworkFilterConfig, TcpClusterWeight, TcpProxy,
@@ -84,11 +84,9 @@ pub(super) fn service_forwards(
 ) -> Vec<Forward> {
     let scope = RouteScope::mesh(push, proxy, port.port);
     let mut forwards = Vec::new();
-    for virtual_service in push.virtual_services.for_sidecars(&proxy.namespace) {
-        let covers = |name: &String| host::covers(name, &service.hostname);
-        if virtual_service.hosts.iter().any(covers) {
-            add_routes(&mut forwards, &scope, virtual_service, port.protocol.is_tls());
-        }
+    let rules = push.virtual_services.for_sidecars(&proxy.namespace);
+    for rule in rules.about_service(&service.hostname) {
+        add_routes(&mut forwards, &scope, rule, port.protocol.is_tls());
     }
     if !forwards.iter().any(|forward| forward.matches == FilterChainMatch::default()) {
         let name =
@@ -117,9 +115,8 @@ pub(super) fn add_routes(
     if tls {
         for route in &spec.tls {
             for matches in route.matches.iter().filter(|m| scope.applies(virtual_service, *m)) {
-                let names = matches.sni_hosts.iter().filter(|name| *name != "*");
                 let filter_chain_match = FilterChainMatch {
-                    server_names: names.map(|name| name.to_ascii_lowercase()).collect(),
+                    server_names: server_names(matches.sni_hosts.iter().map(String::as_str)),
                     prefix_ranges: networks(&matches.destination_subnets),
                     ..FilterChainMatch::default()
                 };
@@ -136,6 +133,14 @@ pub(super) fn add_routes(
             add(FilterChainMatch { prefix_ranges, ..FilterChainMatch::default() }, &route.route);
         }
     }
+}
+
+/// The server names of a match, in lower case; with `*` among them, none: any name matches.
+pub(super) fn server_names<'a>(hosts: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+    if hosts.clone().any(|host| host == "*") {
+        return Vec::new();
+    }
+    hosts.map(str::to_ascii_lowercase).collect()
 }
 
 fn clusters(

@@ -20,15 +20,14 @@ pub(super) fn route_configuration(
         None => (None, name),
     };
     let port: u16 = port.parse().ok()?;
-    let services: Vec<&Service> = push
-        .services(proxy)
-        .filter(|service| only.is_none_or(|host| service.hostname == host))
-        .filter(|service| {
-            service
-                .port(port)
-                .is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Auto)
-        })
-        .collect();
+    let speaks_http = |service: &&Service| {
+        let port = service.port(port);
+        port.is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Auto)
+    };
+    let services: Vec<&Service> = match only {
+        Some(host) => push.service(proxy, host).into_iter().filter(speaks_http).collect(),
+        None => push.services(proxy).filter(speaks_http).collect(),
+    };
     if services.is_empty() {
         return None;
     }
@@ -51,14 +50,17 @@ fn virtual_hosts(
     with_unknown_hosts: bool,
 ) -> Vec<VirtualHost> {
     let mut hosts = Hosts { domains: BTreeSet::from(["*".to_owned()]), hosts: Vec::new() };
-    let rules = SidecarRules::new(&scope.push.virtual_services, &scope.proxy.namespace);
+    let rules = scope.push.virtual_services.for_sidecars(&scope.proxy.namespace);
     let mut unruled = Vec::new();
     for service in services {
-        let routes =
-            rules.for_service(&service.hostname).map(|rule| translate::routes(scope, rule));
-        match routes.filter(|routes| !routes.is_empty()) {
+        // A rule that has nothing for this proxy leaves the host to the next one.
+        let routes = rules
+            .for_service(&service.hostname)
+            .map(|rule| translate::routes(scope, rule))
+            .find(|routes| !routes.is_empty());
+        match routes {
             Some(routes) => {
-                hosts.add(&service.hostname, scope.port, domains(scope, service), routes)
+                hosts.add(&service.hostname, scope.port, domains(scope, service), routes);
             }
             None => unruled.push(service),
         }
@@ -69,22 +71,30 @@ fn virtual_hosts(
     }
     // Hosts that no service has: Istio serves them on port 80 only.
     if with_unknown_hosts && scope.port == 80 {
-        for rule in rules.rules {
-            let known = |name: &str| {
-                scope
-                    .push
-                    .services(scope.proxy)
-                    .any(|service| host::covers(name, &service.hostname))
-            };
-            for name in rule.hosts.iter().filter(|name| !known(name)) {
-                let routes = translate::routes(scope, rule);
-                if !routes.is_empty() {
-                    hosts.add(name, scope.port, vec![name.clone()], routes);
-                }
-            }
-        }
+        add_unknown_hosts(scope, &rules, &mut hosts);
     }
     hosts.hosts
+}
+
+/// The hosts of rules that no service has.
+fn add_unknown_hosts(scope: &RouteScope<'_>, rules: &SidecarRules, hosts: &mut Hosts) {
+    let is_known = |name: &String| {
+        if host::is_wildcard(name) {
+            scope.push.services(scope.proxy).any(|service| host::covers(name, &service.hostname))
+        } else {
+            scope.push.service(scope.proxy, name).is_some()
+        }
+    };
+    for rule in &rules.rules {
+        let mut names = rule.hosts.iter().filter(|name| !is_known(name)).peekable();
+        if names.peek().is_none() {
+            continue;
+        }
+        let routes = translate::routes(scope, rule);
+        for name in names.filter(|_| !routes.is_empty()) {
+            hosts.add(name, scope.port, vec![name.clone()], routes.clone());
+        }
+    }
 }
 
 /// Virtual hosts, no two of which have a domain in common.

@@ -34,7 +34,8 @@ pub(super) fn default_retry() -> RetryPolicy {
     }
 }
 
-/// The retry policy of a rule. With consistent hashing the same host is tried again.
+/// The retry policy of a rule. With consistent hashing the same host is tried again, unless the
+/// rule asks for others.
 pub(super) fn retry(settings: Option<&HttpRetry>, consistent_hash: bool) -> Option<RetryPolicy> {
     let mut policy = default_retry();
     let mut avoid = !consistent_hash;
@@ -48,7 +49,7 @@ pub(super) fn retry(settings: Option<&HttpRetry>, consistent_hash: bool) -> Opti
             .backoff
             .filter(|interval| !interval.is_zero())
             .map(|base_interval| RetryBackOff { base_interval, max_interval: None });
-        avoid &= settings.retry_ignore_previous_hosts != Some(false);
+        avoid = settings.retry_ignore_previous_hosts.unwrap_or(avoid);
     }
     policy.avoid_previous_hosts = avoid;
     policy.host_selection_retry_max_attempts = if avoid { 5 } else { 0 };

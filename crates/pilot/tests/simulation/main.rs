@@ -8,6 +8,7 @@
 
 mod authorization;
 mod bookinfo;
+mod cases;
 mod envoy;
 mod laws;
 mod mesh;
