@@ -5,7 +5,7 @@ use std::{net::SocketAddr, rc::Rc, sync::Arc};
 use pki::PeerIdentity;
 
 use crate::{
-    handle::ConnectionGuard,
+    handle::{ConnectionGuard, DrainFlag},
     snapshot::{Chain, Listener},
     worker::Worker,
 };
@@ -99,15 +99,15 @@ impl Connection {
 
     /// Whether its client is asked to go: the proxy drains, or the chain was replaced.
     pub(crate) fn is_draining(&self) -> bool {
-        self.chain.retired.is_cancelled() || self.drain_token().is_cancelled()
+        self.chain.retired.is_set() || self.drain_flag().is_set()
     }
 
-    /// Cancelled when connections of this direction are drained.
-    pub(crate) fn drain_token(&self) -> &tokio_util::sync::CancellationToken {
+    /// Set when connections of this direction are drained.
+    pub(crate) fn drain_flag(&self) -> &DrainFlag {
         let handle = &self.worker.shared.handle;
         match self.direction() {
-            xds::TrafficDirection::Outbound => handle.drain_token(),
-            _ => handle.inbound_drain_token(),
+            xds::TrafficDirection::Outbound => handle.drain_flag(),
+            _ => handle.inbound_drain_flag(),
         }
     }
 }

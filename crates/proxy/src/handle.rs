@@ -18,8 +18,8 @@ pub struct Handle {
 struct Inner {
     ready: watch::Sender<bool>,
     failed_health: AtomicBool,
-    drain: CancellationToken,
-    inbound_drain: CancellationToken,
+    drain: DrainFlag,
+    inbound_drain: DrainFlag,
     shutdown: CancellationToken,
     connections: AtomicU64,
 }
@@ -29,8 +29,8 @@ impl Default for Inner {
         Self {
             ready: watch::Sender::new(false),
             failed_health: AtomicBool::new(false),
-            drain: CancellationToken::new(),
-            inbound_drain: CancellationToken::new(),
+            drain: DrainFlag::default(),
+            inbound_drain: DrainFlag::default(),
             shutdown: CancellationToken::new(),
             connections: AtomicU64::new(0),
         }
@@ -76,7 +76,7 @@ impl Handle {
 
     /// Where the proxy is in its life.
     pub fn state(&self) -> State {
-        if self.inner.drain.is_cancelled() || self.inner.failed_health.load(Ordering::Relaxed) {
+        if self.inner.drain.is_set() || self.inner.failed_health.load(Ordering::Relaxed) {
             State::Draining
         } else if *self.inner.ready.borrow() {
             State::Live
@@ -101,14 +101,14 @@ impl Handle {
     /// Asks clients to go away (`Connection: close`, GOAWAY) and, after the drain time, closes
     /// listeners. Open requests finish.
     pub fn drain(&self) {
-        self.inner.drain.cancel();
-        self.inner.inbound_drain.cancel();
+        self.inner.drain.set();
+        self.inner.inbound_drain.set();
     }
 
     /// As [`Handle::drain`], for inbound connections only: what an application still calls on its
     /// own way down goes on.
     pub fn drain_inbound(&self) {
-        self.inner.inbound_drain.cancel();
+        self.inner.inbound_drain.set();
     }
 
     /// Ends the proxy at once.
@@ -129,11 +129,11 @@ impl Handle {
         self.inner.failed_health.store(failed, Ordering::Relaxed);
     }
 
-    pub(crate) fn drain_token(&self) -> &CancellationToken {
+    pub(crate) fn drain_flag(&self) -> &DrainFlag {
         &self.inner.drain
     }
 
-    pub(crate) fn inbound_drain_token(&self) -> &CancellationToken {
+    pub(crate) fn inbound_drain_flag(&self) -> &DrainFlag {
         &self.inner.inbound_drain
     }
 
@@ -144,6 +144,30 @@ impl Handle {
     pub(crate) fn connection_opened(&self) -> ConnectionGuard {
         self.inner.connections.fetch_add(1, Ordering::Relaxed);
         ConnectionGuard { inner: Arc::clone(&self.inner) }
+    }
+}
+
+/// Says once and for all that connections should go. Asking costs no lock; waiting does, once a
+/// connection.
+#[derive(Debug, Default)]
+pub(crate) struct DrainFlag {
+    set: AtomicBool,
+    token: CancellationToken,
+}
+
+impl DrainFlag {
+    pub(crate) fn set(&self) {
+        self.set.store(true, Ordering::Release);
+        self.token.cancel();
+    }
+
+    pub(crate) fn is_set(&self) -> bool {
+        self.set.load(Ordering::Acquire)
+    }
+
+    /// Waits until it is set.
+    pub(crate) async fn wait(&self) {
+        self.token.cancelled().await;
     }
 }
 

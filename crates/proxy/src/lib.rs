@@ -13,6 +13,7 @@ mod config;
 mod connection;
 mod error;
 mod facts;
+mod fast_hash;
 mod flags;
 mod format;
 mod handle;

@@ -3,11 +3,10 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use tokio_util::sync::CancellationToken;
-
 use crate::{
     access_log::AccessLog,
     cluster::Cluster,
+    handle::DrainFlag,
     http::Manager,
     stats::{ListenerStats, Registry},
     tls::{DownstreamTls, SecretSlot, SecretStore, TlsError},
@@ -47,8 +46,8 @@ pub(crate) struct Chain {
     config: xds::FilterChain,
     pub(crate) tls: Option<DownstreamTls>,
     pub(crate) terminal: Terminal,
-    /// Cancelled when an update replaced the chain: its connections are asked to go.
-    pub(crate) retired: CancellationToken,
+    /// Set when an update replaced the chain: its connections are asked to go.
+    pub(crate) retired: DrainFlag,
 }
 
 /// What happens to the bytes of a connection in the end.
@@ -133,13 +132,13 @@ impl Listener {
             let kept =
                 next.is_some_and(|next| next.chains().any(|other| Arc::ptr_eq(other, chain)));
             if !kept {
-                chain.retired.cancel();
+                chain.retired.set();
             }
         }
     }
 
     fn unchanged(&self, source: &xds::FilterChain) -> Option<Arc<Chain>> {
-        let same = |chain: &&Arc<Chain>| chain.config == *source && !chain.retired.is_cancelled();
+        let same = |chain: &&Arc<Chain>| chain.config == *source && !chain.retired.is_set();
         self.chains().find(same).map(Arc::clone)
     }
 }
@@ -180,7 +179,7 @@ impl Chain {
                 }));
             }
         };
-        Ok(Self { engine, config, tls, terminal, retired: CancellationToken::new() })
+        Ok(Self { engine, config, tls, terminal, retired: DrainFlag::default() })
     }
 
     /// Names of the clusters that it proxies TCP to.

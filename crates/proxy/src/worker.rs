@@ -21,6 +21,7 @@ use crate::{
     ProxyError,
     access_log::LogBuffers,
     cluster::Cluster,
+    fast_hash::FastMap,
     listener,
     net::socket,
     shared::Shared,
@@ -79,7 +80,7 @@ pub(crate) struct Worker {
     /// Who we are, for peers; a copy of this worker's own, since cloning it counts.
     pub(crate) peer_id: HeaderValue,
     pub(crate) peer_metadata: HeaderValue,
-    clusters: RefCell<HashMap<u64, Rc<ClusterLocal>>>,
+    clusters: RefCell<FastMap<u64, Rc<ClusterLocal>>>,
     next_connection: Cell<u64>,
 }
 

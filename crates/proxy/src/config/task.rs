@@ -180,7 +180,7 @@ async fn next(events: &mut Option<mpsc::Receiver<Event>>) -> Option<Event> {
 
 /// Waits until a drain's time is over.
 async fn drained(shared: &Shared) {
-    shared.handle.drain_token().cancelled().await;
+    shared.handle.drain_flag().wait().await;
     tokio::time::sleep(shared.drain_time).await;
 }
 

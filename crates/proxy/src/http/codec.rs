@@ -218,8 +218,8 @@ async fn end_of_life(http: &HttpConnection) {
     let connection = &http.connection;
     let drained = async {
         tokio::select! {
-            () = connection.chain.retired.cancelled() => {}
-            () = connection.drain_token().cancelled() => {}
+            () = connection.chain.retired.wait() => {}
+            () = connection.drain_flag().wait() => {}
         }
         if !http.http2 {
             tokio::time::sleep(connection.worker.shared.drain_time).await;

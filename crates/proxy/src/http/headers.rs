@@ -22,6 +22,11 @@ names! {
     PEER_METADATA = "x-envoy-peer-metadata";
     PEER_METADATA_ID = "x-envoy-peer-metadata-id";
     RATE_LIMITED = "x-envoy-ratelimited";
+    TIMEOUT = "x-envoy-upstream-rq-timeout-ms";
+    PER_TRY_TIMEOUT = "x-envoy-upstream-rq-per-try-timeout-ms";
+    RETRY_ON = "x-envoy-retry-on";
+    RETRY_GRPC_ON = "x-envoy-retry-grpc-on";
+    MAX_RETRIES = "x-envoy-max-retries";
     GRPC_TIMEOUT = "grpc-timeout";
     KEEP_ALIVE = "keep-alive";
     PROXY_CONNECTION = "proxy-connection";

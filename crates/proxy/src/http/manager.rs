@@ -29,6 +29,16 @@ pub(crate) struct Manager {
     pub(super) istio: Option<xds::StatsConfig>,
 }
 
+/// The `server` header. The usual names are static: cloning them touches no counter that workers
+/// share.
+fn server_header(name: &str) -> HeaderValue {
+    match name {
+        "istio-envoy" => HeaderValue::from_static("istio-envoy"),
+        "envoy" => HeaderValue::from_static("envoy"),
+        other => HeaderValue::from_str(other).unwrap_or_else(|_| HeaderValue::from_static("envoy")),
+    }
+}
+
 impl Manager {
     /// Compiles a connection manager.
     pub(crate) fn new(
@@ -53,8 +63,7 @@ impl Manager {
                 access_logs.iter().flat_map(AccessLog::response_headers).collect(),
             ),
             access_logs,
-            server: HeaderValue::from_str(server)
-                .unwrap_or_else(|_| HeaderValue::from_static("envoy")),
+            server: server_header(server),
             max_header_bytes: usize::try_from(kilobytes).unwrap_or(60).saturating_mul(1024),
             istio: engine.filters.iter().find_map(|filter| match filter {
                 engine::HttpFilter::Stats(config) => Some(config.clone()),

@@ -1,6 +1,7 @@
 //! The router: answers by itself where the route says so, else sends the request upstream, again
 //! where the route's policy allows, within the route's time.
 
+mod asked;
 mod attempt;
 mod hash;
 mod plan;

@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{Histogram, Peer};
+use crate::fast_hash::FastMap;
 
 /// Most names that a worker remembers; later ones count as `unknown`, so that hostile headers
 /// cannot fill the memory.
@@ -136,7 +137,7 @@ struct Entry {
 /// One worker's series.
 pub(crate) struct IstioStats {
     local: Rc<Peer>,
-    series: HashMap<Key, Entry>,
+    series: FastMap<Key, Entry>,
     names: Interner<Box<str>>,
     peers: Interner<Peer>,
     peer_headers: HashMap<Box<[u8]>, Id>,
@@ -182,7 +183,7 @@ impl IstioStats {
     pub(crate) fn new(local: Peer) -> Self {
         Self {
             local: Rc::new(local),
-            series: HashMap::new(),
+            series: FastMap::default(),
             names: Interner::new(),
             peers: Interner::new(),
             peer_headers: HashMap::new(),

@@ -1,12 +1,6 @@
 //! One worker's view of a cluster: its balancer and its pools.
 
-use std::{
-    cell::RefCell,
-    collections::{HashMap, HashSet},
-    net::SocketAddr,
-    rc::Rc,
-    sync::Arc,
-};
+use std::{cell::RefCell, collections::HashSet, net::SocketAddr, rc::Rc, sync::Arc};
 
 use super::{
     CheckoutError, Lease,
@@ -15,13 +9,14 @@ use super::{
 };
 use crate::{
     cluster::{Cluster, ClusterShared},
+    fast_hash::FastMap,
     worker::Worker,
 };
 
 /// One worker's balancer and pools of a cluster.
 pub(crate) struct ClusterLocal {
     balancer: RefCell<engine::Balancer>,
-    pools: RefCell<HashMap<PoolKey, Rc<Pool>>>,
+    pools: RefCell<FastMap<PoolKey, Rc<Pool>>>,
 }
 
 /// Where a request goes.

@@ -313,3 +313,19 @@ async fn clients_that_wait_for_100_continue_get_it() {
     stream.read_to_string(&mut answer).await.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK") && answer.contains("body=hello"), "{answer}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_leaves_is_logged_and_its_upstream_told() {
+    let app = Upstream::http("v1").await;
+    let (fixture, address) = simple(&[app.address], to(action("reviews"))).await;
+    until(address, "/", 200).await;
+    use tokio::io::AsyncWriteExt as _;
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    stream.write_all(b"GET /delay/60000 HTTP/1.1\r\nhost: reviews\r\n\r\n").await.unwrap();
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    assert_eq!(fixture.stat("cluster.reviews.upstream_rq_active").await, 1);
+    drop(stream);
+    fixture.log_with("/delay/60000 HTTP/1.1 0 DC downstream_remote_disconnect").await;
+    assert_eq!(fixture.stat("cluster.reviews.upstream_rq_active").await, 0);
+    assert_eq!(call_at(address, get("/", &[])).await.status, 200);
+}

@@ -29,11 +29,15 @@ fn tcp_proxy(fixture: &Fixture, cluster: &str) -> NetworkFilterConfig {
 }
 
 async fn start(app: SocketAddr) -> (Fixture, SocketAddr) {
+    start_with(app, xds::StatsConfig::default()).await
+}
+
+async fn start_with(app: SocketAddr, stats: xds::StatsConfig) -> (Fixture, SocketAddr) {
     let fixture = Fixture::start();
     let address = free_address().await;
     fixture.xds.put(cds(cluster("tcp", &[app])));
     let mut chain = chain("tcp", tcp_proxy(&fixture, "tcp"));
-    let stats = NetworkFilterConfig::Stats(xds::StatsConfig::default());
+    let stats = NetworkFilterConfig::Stats(stats);
     chain.filters.insert(0, NetworkFilter { name: "istio.stats".into(), config: stats });
     fixture.xds.put(lds(listener(address, vec![chain])));
     (fixture, address)
@@ -64,6 +68,30 @@ async fn bytes_pass_both_ways_and_ends_are_kept_apart() {
         assert!(metrics.contains(&format!("{prefix}{name}{{reporter=\"source\"")), "{metrics}");
     }
     assert!(!metrics.lines().any(|l| l.starts_with("istio_tcp") && l.contains("response_code=")));
+}
+
+/// What a connection has carried is told while it is open, also when it has fallen silent.
+#[tokio::test(flavor = "multi_thread")]
+async fn open_connections_are_reported_from_time_to_time() {
+    let app = Upstream::echo().await;
+    let every = Some(std::time::Duration::from_millis(100));
+    let stats = xds::StatsConfig { tcp_reporting_duration: every, ..xds::StatsConfig::default() };
+    let (fixture, address) = start_with(app.address, stats).await;
+    let mut stream = eventually("a connection", || TcpStream::connect(address)).await;
+    stream.write_all(b"hello").await.unwrap();
+    stream.read_exact(&mut [0; 5]).await.unwrap();
+    eventually("a report", || async {
+        let page = fixture.admin("/stats/prometheus").await;
+        let value = |name: &str| {
+            let line = page.lines().find(|line| line.starts_with(&format!("istio_tcp_{name}{{")));
+            line.and_then(|line| line.rsplit_once(' ')).map(|(_, value)| value.to_owned())
+        };
+        let names = ["connections_opened_total", "sent_bytes_total", "received_bytes_total"];
+        let values = names.map(|name| value(name).unwrap_or_default());
+        if values == ["1", "5", "5"] { Ok(()) } else { Err(values) }
+    })
+    .await;
+    drop(stream);
 }
 
 #[tokio::test(flavor = "multi_thread")]

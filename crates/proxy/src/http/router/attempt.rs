@@ -158,7 +158,7 @@ impl Forward<'_> {
 
     fn pick(&self, exchange: &Exchange, tried: &[SocketAddr]) -> Option<Target> {
         let connection = &exchange.http.connection;
-        let policy = self.plan.retry.filter(|policy| policy.avoid_previous_hosts);
+        let policy = self.plan.retry.as_deref().filter(|policy| policy.avoid_previous_hosts);
         let wanted = Destination {
             original: connection.destination,
             hash: self.plan.hash,
@@ -178,7 +178,7 @@ impl Forward<'_> {
         target: &Target,
     ) -> Result<Answer, Failure> {
         let now = tokio::time::Instant::now();
-        let per_try = self.plan.retry.and_then(|policy| policy.per_try_timeout);
+        let per_try = self.plan.retry.as_ref().and_then(|policy| policy.per_try_timeout);
         let per_try = per_try.map(|timeout| now + timeout);
         let idle = self.plan.idle.map(|idle| now + idle);
         let end = [self.plan.deadline, per_try, idle].into_iter().flatten().min();

@@ -1,12 +1,15 @@
 //! What a route asks for one request: rewrites and mutations are applied to it, times and the
 //! retry policy are kept.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use http::HeaderValue;
 use tokio::time::Instant;
 
-use super::super::{exchange::Exchange, headers, mutation, request::Head};
+use super::{
+    super::{exchange::Exchange, headers, mutation, request::Head},
+    asked,
+};
 
 /// Envoy's default route timeout.
 const DEFAULT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -15,7 +18,7 @@ const DEFAULT_IDLE: Duration = Duration::from_secs(300);
 
 /// What is to be done with one request.
 pub(super) struct Plan<'a> {
-    pub(super) retry: Option<&'a engine::RetryPolicy>,
+    pub(super) retry: Option<Cow<'a, engine::RetryPolicy>>,
     /// When the whole exchange must be over.
     pub(super) deadline: Option<Instant>,
     /// How long the stream may be idle.
@@ -46,12 +49,12 @@ impl<'a> Plan<'a> {
         exchange: &Exchange,
     ) -> Self {
         let config = &exchange.http.manager.engine.config;
-        let timeout = timeout(head, action);
+        let timeout = asked::timeout(&mut head.headers).unwrap_or_else(|| timeout(head, action));
         let worker = &exchange.http.connection.worker;
         let idle = action.idle_timeout.or(config.stream_idle_timeout).unwrap_or(DEFAULT_IDLE);
         let peer = peer_metadata(exchange);
         let mut plan = Self {
-            retry: route.retry_policy.as_ref().filter(|policy| policy.num_retries > 0),
+            retry: asked::retry_policy(&mut head.headers, route.retry_policy.as_ref()),
             deadline: timeout.map(|timeout| Instant::now() + timeout),
             idle: (!idle.is_zero() && head.upgrade.is_none()).then_some(idle),
             count_attempts: virtual_host.include_request_attempt_count,
