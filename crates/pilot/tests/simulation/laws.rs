@@ -1,7 +1,11 @@
 //! Laws of generation: the order of objects does not matter, every name that is referred to is
 //! there, and a proxy is sent only what it knows.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pilot::{Proxy, PushContext, World};
 use proptest::prelude::*;
@@ -184,15 +188,20 @@ fn what_is_not_supported_is_told() {
     insta::assert_snapshot!(text.join("\n"));
 }
 
-#[test]
-fn a_thousand_services_take_no_time() {
+/// A mesh of `services` services with rules, and one caller.
+fn large(services: usize) -> Mesh {
     let mut text = String::new();
-    for number in 0..1000 {
+    for number in 0..services {
+        let (name, spec) = match number % 4 {
+            0 => ("tcp", "tcp"),
+            1 => ("web", "http"),
+            _ => ("http", "http"),
+        };
         text += &format!(
             "---\napiVersion: v1\nkind: Service\nmetadata: {{name: s{number}, namespace: n}}\nspec: \
-             {{selector: {{app: a{number}}}, ports: [{{name: http, port: 80}}]}}\n---\napiVersion: \
+             {{selector: {{app: a{number}}}, ports: [{{name: {name}, port: 80}}]}}\n---\napiVersion: \
              networking.istio.io/v1\nkind: VirtualService\nmetadata: {{name: s{number}, namespace: \
-             n}}\nspec: {{hosts: [s{number}], http: [{{route: [{{destination: {{host: \
+             n}}\nspec: {{hosts: [s{number}], {spec}: [{{route: [{{destination: {{host: \
              s{number}}}}}]}}]}}\n---\napiVersion: networking.istio.io/v1\nkind: \
              DestinationRule\nmetadata: {{name: s{number}, namespace: n}}\nspec: {{host: s{number}, \
              subsets: [{{name: v1, labels: {{v: v1}}}}]}}\n"
@@ -201,14 +210,37 @@ fn a_thousand_services_take_no_time() {
     text += "---\napiVersion: apps/v1\nkind: Deployment\nmetadata: {name: web, namespace: n}\nspec:\n  \
              selector: {matchLabels: {app: a1}}\n  template:\n    metadata: {labels: {app: a1}}\n    \
              spec: {containers: [{name: app, image: none}]}\n";
-    let mesh = Mesh::new(&text);
-    let started = std::time::Instant::now();
+    Mesh::new(&text)
+}
+
+/// How long a world, and all resources of some proxies, take.
+#[expect(clippy::print_stderr, reason = "a measurement is to be read")]
+fn measure(services: usize, proxies: usize) -> Duration {
+    let mesh = large(services);
+    let started = Instant::now();
     let push = PushContext::new(Arc::new(World::new(mesh.objects.clone())));
-    let made = started.elapsed();
-    let resources = everything(&push, &mesh.proxy("web")).len();
+    let world = started.elapsed();
+    let mut resources = 0;
+    for _ in 0..proxies {
+        resources += everything(&push, &mesh.proxy("web")).len();
+    }
     let took = started.elapsed();
-    assert!(resources > 4000);
+    assert!(resources > 4 * services * proxies, "{resources}");
+    eprintln!("{services} services, {proxies} proxies: world {world:?}, all {took:?}");
+    took
+}
+
+#[test]
+fn a_thousand_services_take_no_time() {
     // A generous bound on what must not be quadratic, for an unoptimised build on a busy machine.
-    assert!(took.as_secs() < 10, "world {made:?}, all {took:?}");
-    eprintln!("world {made:?}, all {took:?}");
+    let took = measure(1000, 1);
+    assert!(took.as_secs() < 10, "{took:?}");
+}
+
+#[test]
+#[ignore = "a measurement: cargo test --release -p pilot two_hundred -- --ignored --nocapture"]
+fn two_hundred_proxies() {
+    measure(250, 20);
+    measure(500, 20);
+    measure(1000, 200);
 }
