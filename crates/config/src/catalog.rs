@@ -70,7 +70,7 @@ impl Catalog {
                 }
             }
         }
-        let down = self.settle();
+        let down = self.settle_all();
         let changed = self.reindex();
         self.explain(down);
         let before: HashSet<Diagnostic> =
@@ -127,6 +127,21 @@ impl Catalog {
             state.errors.is_empty().then_some(Version { objects: parsed.objects, warnings });
     }
 
+    /// Settles until nothing that was turned down could be accepted after all: what was accepted
+    /// may have given up what it clashed with.
+    fn settle_all(&mut self) -> Down {
+        let pending = |catalog: &Self| {
+            catalog.files.values().filter(|state| state.pending.is_some()).count()
+        };
+        loop {
+            let before = pending(self);
+            let down = self.settle();
+            if down.is_empty() || pending(self) == before {
+                return down;
+            }
+        }
+    }
+
     /// Accepts the pending versions that clash with nobody. Of two that clash the one that had
     /// the object before stays, else the first by file name. A version that is turned down brings
     /// its file's last good one back, which may turn down another: hence the rounds, of which
@@ -139,6 +154,14 @@ impl Catalog {
                 break;
             }
             down.extend(clashes);
+        }
+        // The one that a file was turned down for may itself have been turned down later.
+        for file in down.keys().cloned().collect::<Vec<_>>() {
+            let mut fewer = down.clone();
+            fewer.remove(&file);
+            if self.clashes(&fewer).is_empty() {
+                down = fewer;
+            }
         }
         for (file, state) in &mut self.files {
             if !down.contains_key(file)

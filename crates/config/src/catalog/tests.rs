@@ -78,6 +78,19 @@ fn a_duplicate_is_refused_where_it_came_later() {
     assert_eq!(catalog.objects().count(), 3);
 }
 
+/// `a` cannot have what `b` gives up only if `b` is accepted, which clashes with `a`.
+#[test]
+fn a_file_is_not_turned_down_for_one_that_is_turned_down() {
+    let mut catalog = Catalog::new();
+    put(&mut catalog, "b.yaml", service("cart", 80));
+    let update = catalog.update([
+        ("a.yaml".to_owned(), Some(service("cart", 80) + &service("desk", 80))),
+        ("b.yaml".to_owned(), Some(service("desk", 80))),
+    ]);
+    assert_eq!(update.refused, ["a.yaml"]);
+    assert!(catalog.get(&key("desk")).is_some() && catalog.get(&key("cart")).is_none());
+}
+
 #[test]
 fn an_object_moves_between_files_in_one_update() {
     let mut catalog = Catalog::new();
