@@ -5,11 +5,14 @@
 //! a subcommand that needs tokio starts it itself.
 
 mod agent;
+mod analyze;
 mod bookinfo;
 mod control;
 mod exit;
+mod explain;
 mod internal;
 mod logs;
+mod offline;
 mod proxy_config;
 mod status;
 mod up;
@@ -37,6 +40,10 @@ enum Command {
     /// Show what a workload's proxy has: listeners, routes, clusters, endpoints, secrets
     #[command(visible_alias = "pc")]
     ProxyConfig(proxy_config::Args),
+    /// Say where a call would go and why, from files alone: each proxy's decisions, step by step
+    Explain(Box<explain::Args>),
+    /// Find what is wrong or doubtful in a directory of configuration
+    Analyze(analyze::Args),
     /// The control plane: configuration for proxies, certificates for workloads
     Control(control::Args),
     /// The proxy's companion: certificates, configuration, DNS, traffic capture; runs the proxy
@@ -56,6 +63,8 @@ fn main() -> ExitCode {
         Command::Status(args) => status::run(&args),
         Command::Logs(args) => logs::run(&args),
         Command::ProxyConfig(args) => proxy_config::run(&args),
+        Command::Explain(args) => explain::run(&args),
+        Command::Analyze(args) => analyze::run(&args),
         Command::Control(args) => control::run(args),
         Command::Agent(args) => agent::run(*args),
         Command::Bookinfo(args) => bookinfo::run(args),

@@ -1,4 +1,5 @@
-//! `mizzen proxy-config`: what a workload's proxy has, asked from its admin interface.
+//! `mizzen proxy-config`: what a workload's proxy has, asked from its admin interface; or with `-f`
+//! what it would have, from files alone.
 //!
 //! Works alike on Mizzen's proxy and on a stock Envoy: both speak Envoy's admin interface. Tables
 //! have the columns that users of `istioctl proxy-config` know.
@@ -12,10 +13,13 @@ mod secrets;
 
 use std::{path::PathBuf, process::ExitCode, time::Duration};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use comfy_table::{ContentArrangement, Table, presets};
+use local::offline::Beside;
 use local::state::StateDir;
 use serde_json::Value;
+
+use crate::offline::{Mesh, Resources};
 
 /// How long the proxy may take to answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -50,13 +54,28 @@ enum Kind {
 #[derive(Debug, clap::Args)]
 struct Target {
     /// The workload, such as reviews-v1 or bookinfo/reviews-v1
-    workload: String,
+    workload: Option<String>,
+    /// Answer from these files, without a mesh that runs
+    #[arg(short, long = "file", value_name = "DIR")]
+    files: Vec<PathBuf>,
+    /// The workload, another way to say it
+    #[arg(long, value_name = "WORKLOAD", conflicts_with = "workload")]
+    from: Option<String>,
+    /// With -f: a proxy that this file describes, in place of a workload
+    #[arg(long, value_name = "FILE", requires = "files", conflicts_with_all = ["workload", "from"])]
+    proxy: Option<PathBuf>,
     /// How to print it: a table, or the resources themselves
     #[arg(short, long, value_enum, default_value_t = Output::Table)]
     output: Output,
     /// The directory of the running mesh
     #[arg(long, value_name = "DIR")]
     state_dir: Option<PathBuf>,
+}
+
+impl Target {
+    fn name(&self) -> Option<&str> {
+        self.workload.as_deref().or(self.from.as_deref())
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -79,6 +98,9 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Kind::Routes(target) => (target, "/config_dump", routes::view),
         Kind::Clusters(target) => (target, "/config_dump", clusters::view),
         Kind::Endpoints(target) => (target, "/clusters?format=json", endpoints::view),
+        Kind::Secret(target) if !target.files.is_empty() => {
+            bail!("secrets come from the agent of a mesh that runs; files have none");
+        }
         Kind::Secret(target) => (target, "/config_dump", secrets::view),
         Kind::All(target) => (target, "/config_dump?include_eds", dump::everything),
     };
@@ -95,30 +117,51 @@ fn json(output: Output) -> Output {
     if output == Output::Table { Output::Json } else { output }
 }
 
+/// What the proxy would answer to `path`, from files.
+fn offline(target: &Target, path: &str) -> anyhow::Result<Value> {
+    let mesh = Mesh::read(&target.files)?;
+    let party = mesh.party(target.name(), target.proxy.as_deref())?;
+    if party.beside == Beside::Nothing {
+        bail!("workload {} has no proxy", party.name);
+    }
+    let resources = Resources::of(&mesh.push, &party.proxy()?);
+    Ok(if path.starts_with("/clusters") {
+        crate::offline::cluster_statuses(&resources)
+    } else {
+        crate::offline::config_dump(&party, &resources)
+    })
+}
+
 fn ask(target: &Target, path: &str) -> anyhow::Result<Value> {
+    if !target.files.is_empty() {
+        return offline(target, path);
+    }
+    let Some(workload) = target.name() else {
+        bail!("say whose: mizzen proxy-config … WORKLOAD; `mizzen status` lists the workloads");
+    };
     let state = StateDir::choose(target.state_dir.as_deref());
-    let socket = state.workload(&target.workload).join("admin.sock");
+    let socket = state.workload(workload).join("admin.sock");
     if !state.socket().exists() {
-        anyhow::bail!(
+        bail!(
             "no mesh is running (state directory {}); start one with: mizzen up DIR",
             state.path().display()
         );
     }
     if !socket.exists() {
-        anyhow::bail!(
-            "workload {:?} has no proxy, or is not running; `mizzen status` lists the workloads",
-            target.workload
+        bail!(
+            "workload {workload:?} has no proxy, or is not running; `mizzen status` lists the \
+             workloads"
         );
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (status, body) = runtime
         .block_on(daemon::http_client::get(&socket, path, TIMEOUT))
-        .with_context(|| format!("the proxy of {:?} does not answer", target.workload))?;
+        .with_context(|| format!("the proxy of {workload:?} does not answer"))?;
     if status != 200 {
-        anyhow::bail!("the proxy of {:?} answered {status} to {path}", target.workload);
+        bail!("the proxy of {workload:?} answered {status} to {path}");
     }
     serde_json::from_slice(&body)
-        .with_context(|| format!("the proxy of {:?} sent no JSON for {path}", target.workload))
+        .with_context(|| format!("the proxy of {workload:?} sent no JSON for {path}"))
 }
 
 fn print(view: &View, output: Output) -> anyhow::Result<()> {

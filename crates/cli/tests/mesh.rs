@@ -8,6 +8,7 @@ mod mesh {
     pub(crate) mod bad_input;
     pub(crate) mod bookinfo;
     pub(crate) mod envoy;
+    pub(crate) mod explain;
     pub(crate) mod failures;
     pub(crate) mod metrics;
     pub(crate) mod security;

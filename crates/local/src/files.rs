@@ -137,7 +137,7 @@ impl Files {
 }
 
 /// The configuration files under a directory, in order.
-fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
     let mut files = Vec::new();
     let mut directories = vec![(directory.to_path_buf(), 0)];
     while let Some((directory, depth)) = directories.pop() {
@@ -169,7 +169,7 @@ fn is_configuration(path: &Path) -> bool {
         .is_some_and(|extension| ["yaml", "yml", "json"].iter().any(|known| extension == *known))
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
+pub(crate) fn read_text(path: &Path) -> io::Result<String> {
     let length = fs::metadata(path)?.len();
     if length > FILE_MAX {
         return Err(io::Error::other(format!("it has {length} bytes; the limit is {FILE_MAX}")));
@@ -178,7 +178,7 @@ fn read_text(path: &Path) -> io::Result<String> {
 }
 
 /// A path as a user in the present directory would write it.
-fn shown(path: &Path) -> String {
+pub(crate) fn shown(path: &Path) -> String {
     let relative = env::current_dir().ok().and_then(|here| path.strip_prefix(here).ok());
     relative.unwrap_or(path).display().to_string()
 }

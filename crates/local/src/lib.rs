@@ -19,6 +19,7 @@ mod inherited;
 pub mod launch;
 mod mounts;
 mod netns;
+pub mod offline;
 mod plan;
 mod registry;
 mod replica;

@@ -161,7 +161,7 @@ impl Plan {
 
 /// Istio's rule: the pod's own label (else annotation) decides, except in a namespace that says
 /// `disabled`; without one the namespace decides.
-fn role(template: &PodTemplate, namespace: Option<&BTreeMap<String, String>>) -> Role {
+pub(crate) fn role(template: &PodTemplate, namespace: Option<&BTreeMap<String, String>>) -> Role {
     let metadata = &template.metadata;
     let gateway = metadata
         .annotations
@@ -205,7 +205,7 @@ fn injected(template: &PodTemplate, role: Role, deployment: &str) -> PodTemplate
     template
 }
 
-fn proxy(template: &PodTemplate) -> ProxyKind {
+pub(crate) fn proxy(template: &PodTemplate) -> ProxyKind {
     match template.metadata.annotations.get(PROXY_TYPE).map(String::as_str) {
         Some("envoy") => ProxyKind::Envoy,
         _ => ProxyKind::Mizzen,
