@@ -103,7 +103,8 @@ pub(super) async fn prometheus(State(shared): Shown) -> Response {
     for worker in shared.workers() {
         series.push(worker.collect().await);
     }
-    let text = stats::prometheus_text(&shared.registry.groups(), &merge(series));
+    let version = shared.node.metadata_str("ISTIO_VERSION").unwrap_or("unknown");
+    let text = stats::prometheus_text(&shared.registry.groups(), &merge(series), version);
     ([(header::CONTENT_TYPE, "text/plain; version=0.0.4; charset=UTF-8")], text).into_response()
 }
 

@@ -24,10 +24,18 @@ pub(crate) fn plain_text(groups: &[Group]) -> String {
     lines.concat()
 }
 
-/// Prometheus' text of Envoy's values and Istio's metrics.
-pub(crate) fn prometheus_text(groups: &[Group], istio: &BTreeMap<Arc<str>, Series>) -> String {
+/// Prometheus' text of Envoy's values and Istio's metrics; `version` is Istio's as the proxy has
+/// told it to the control plane.
+pub(crate) fn prometheus_text(
+    groups: &[Group],
+    istio: &BTreeMap<Arc<str>, Series>,
+    version: &str,
+) -> String {
     let mut out = String::new();
     envoy_metrics(groups, &mut out);
+    out.push_str("# TYPE istio_build gauge\nistio_build{component=\"proxy\",tag=\"");
+    escape_label(version, &mut out);
+    out.push_str("\"} 1\n");
     let http: Vec<_> = istio.iter().filter(|(_, series)| !series.tcp).collect();
     counter("istio_requests_total", &http, |series| series.requests, &mut out);
     histogram("istio_request_duration_milliseconds", &http, |s| &s.duration, &mut out);
