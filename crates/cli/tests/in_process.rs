@@ -20,6 +20,7 @@ mod in_process {
     pub(crate) mod live;
     pub(crate) mod objects;
     pub(crate) mod operators;
+    pub(crate) mod protocols;
     pub(crate) mod resilience;
     pub(crate) mod routing;
 }

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 pub(crate) struct Application {
     pub(crate) address: SocketAddr,
     requests: Arc<AtomicUsize>,
+    connections: Arc<AtomicUsize>,
     task: tokio::task::JoinHandle<()>,
 }
 
@@ -48,9 +49,11 @@ impl Application {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("its address");
         let requests = Arc::<AtomicUsize>::default();
-        let counter = Arc::clone(&requests);
+        let connections = Arc::<AtomicUsize>::default();
+        let (counter, seen) = (Arc::clone(&requests), Arc::clone(&connections));
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                seen.fetch_add(1, Ordering::Relaxed);
                 let counter = Arc::clone(&counter);
                 let service = service_fn(move |request| {
                     counter.fetch_add(1, Ordering::Relaxed);
@@ -62,12 +65,17 @@ impl Application {
                 });
             }
         });
-        Self { address, requests, task }
+        Self { address, requests, connections, task }
     }
 
     /// How many requests have come so far.
     pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::Relaxed)
+    }
+
+    /// How many connections have come so far.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
     }
 }
 

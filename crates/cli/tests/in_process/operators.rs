@@ -74,6 +74,7 @@ async fn requests_are_counted_with_istios_labels() {
     let unrouted =
         [("response_code", "404"), ("response_flags", "NR"), ("destination_service", "unknown")];
     assert_eq!(value(&page, "istio_requests_total", &unrouted), Some(1.0), "{page}");
+    assert_eq!(value(&page, "istio_build", &[("component", "proxy")]), Some(1.0), "{page}");
     let cluster = [("cluster_name", "outbound|80||one.shop.svc.cluster.local")];
     assert!(value(&page, "envoy_cluster_upstream_rq_total", &cluster) >= Some(4.0), "{page}");
 }

@@ -187,7 +187,7 @@ async fn weights(gateway: &Gateway) {
 async fn failures(gateway: &Gateway) {
     let cases = [
         ("/nowhere", 404, ""),
-        ("/slow/delay/1000", 504, "upstream request timeout"),
+        ("/slow/delay/5000", 504, "upstream request timeout"),
         ("/empty", 503, "no healthy upstream"),
         ("/nobody", 503, ""),
     ];
@@ -210,7 +210,7 @@ async fn logged(log: &Path) {
         ("/aborted", "451 FI fault_filter_abort"),
         ("/delayed", "200 DI via_upstream"),
         ("/nowhere", "404 NR route_not_found"),
-        ("/slow/delay/1000", "504 UT response_timeout"),
+        ("/slow/delay/5000", "504 UT response_timeout"),
         ("/empty", "503 UH no_healthy_upstream"),
         ("/nobody", "503 NC cluster_not_found"),
         ("/dead", "503 UF upstream_reset_before_response_started{remote_connection_failure"),
