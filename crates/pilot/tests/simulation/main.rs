@@ -12,6 +12,4 @@ mod cases;
 mod envoy;
 mod laws;
 mod mesh;
-mod mtls;
-mod routing;
 mod snapshots;
