@@ -121,6 +121,16 @@ impl Listeners {
         self.slots.values().filter(|slot| slot.warming.is_some()).count()
     }
 
+    /// Whether all that can be served is served: nothing waits that could still become warm in
+    /// time, and something is in use if there is anything at all.
+    pub(super) fn is_complete(&self) -> bool {
+        let waits = |slot: &Slot<Listener>| {
+            slot.warming.as_ref().is_some_and(|(_, since)| since.elapsed() < WARMING_TIMEOUT)
+        };
+        let served = self.slots.values().any(|slot| slot.active.is_some());
+        (served || self.slots.is_empty()) && !self.slots.values().any(waits)
+    }
+
     /// The listeners in use.
     pub(super) fn active(&self) -> HashMap<String, Arc<Listener>> {
         let slots = self.slots.iter();

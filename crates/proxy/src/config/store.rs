@@ -202,7 +202,7 @@ impl Store {
         self.gauges();
         let complete = self.received.contains(&ResourceType::Cluster)
             && self.received.contains(&ResourceType::Listener)
-            && self.listeners.warming() == 0;
+            && self.listeners.is_complete();
         if complete && !self.shared.handle.is_ready() {
             self.shared.handle.set_ready();
         }

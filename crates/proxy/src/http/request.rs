@@ -15,6 +15,9 @@ use super::{
 };
 use crate::facts::RequestLine;
 
+/// The most headers of a request; Envoy's default `max_headers_count`.
+const MAX_HEADERS: usize = 100;
+
 /// A request's head in the form in which everything looks at it.
 pub(super) struct Head {
     pub(super) method: Method,
@@ -122,7 +125,8 @@ fn head(
         let status = StatusCode::UPGRADE_REQUIRED;
         return Err(Box::new(LocalReply::new(status, "Upgrade Required", "low_version")));
     }
-    if headers::size(&parts.headers) > http.manager.max_header_bytes {
+    let too_many = parts.headers.len() > MAX_HEADERS;
+    if too_many || headers::size(&parts.headers) > http.manager.max_header_bytes {
         return Err(Box::new(LocalReply::new(
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             "Request Header Fields Too Large",

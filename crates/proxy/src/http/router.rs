@@ -3,6 +3,7 @@
 
 mod asked;
 mod attempt;
+mod failure;
 mod hash;
 mod plan;
 
@@ -24,7 +25,8 @@ use super::{
 };
 use crate::{cluster::Cluster, snapshot::Snapshot};
 
-use attempt::{Answer, Failure};
+use attempt::Answer;
+use failure::Failure;
 use plan::Plan;
 
 /// Sends a request where its route says.

@@ -22,6 +22,8 @@ use crate::{
 
 /// Envoy's default idle time of TCP connections.
 const DEFAULT_IDLE: Duration = Duration::from_secs(3_600);
+/// Longer than any connection lives.
+const FOREVER: Duration = Duration::from_secs(86_400 * 365);
 /// How often Istio's metrics of open connections are reported.
 const DEFAULT_REPORT: Duration = Duration::from_secs(5);
 /// Envoy's default of `max_connect_attempts`.
@@ -95,9 +97,10 @@ async fn carry(
         Progress::Tick => report.deltas(facts.bytes_received, facts.bytes_sent, 0),
     });
     let lasts = proxy.config.max_downstream_connection_duration.filter(|lasts| !lasts.is_zero());
-    let ended = match lasts {
-        Some(lasts) => tokio::time::timeout(lasts, copied).await,
-        None => Ok(copied.await),
+    let lasts = lasts.unwrap_or(FOREVER);
+    let ended = tokio::select! {
+        ended = tokio::time::timeout(lasts, copied) => ended,
+        () = retired(connection) => Ok(Ok(())),
     };
     drop(opened.guard);
     match ended {
@@ -108,6 +111,12 @@ async fn carry(
         Ok(Err(error)) => tracing::debug!(%error, "a TCP connection broke"),
         Err(_elapsed) => facts.flags.insert(Flags::DURATION_TIMEOUT),
     }
+}
+
+/// Waits until an update has replaced the chain and the drain time is over.
+async fn retired(connection: &Connection) {
+    connection.chain.retired.wait().await;
+    tokio::time::sleep(connection.worker.shared.drain_time).await;
 }
 
 /// Exchanges peer metadata with the sides that have agreed to it. The peer of an inbound

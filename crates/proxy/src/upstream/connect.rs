@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc};
 
 use tokio_rustls::TlsConnector;
 
-use super::pool::{Alpn, PoolKey};
+use super::key::{Alpn, PoolKey};
 use crate::{
     cluster::{Cluster, ClusterShared},
     net::{io::Io, socket},

@@ -5,7 +5,8 @@ use std::{cell::RefCell, collections::HashSet, net::SocketAddr, rc::Rc, sync::Ar
 use super::{
     CheckoutError, Lease,
     connect::Origin,
-    pool::{Alpn, Pool, PoolKey, Wire},
+    key::{Alpn, PoolKey, Wire},
+    pool::Pool,
 };
 use crate::{
     cluster::{Cluster, ClusterShared},

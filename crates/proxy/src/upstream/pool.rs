@@ -5,11 +5,8 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     future::{Future as _, poll_fn},
-    hash::{Hash, Hasher},
-    net::SocketAddr,
     pin::Pin,
     rc::{Rc, Weak},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -20,6 +17,7 @@ use tokio::sync::oneshot;
 use super::{
     ConnectError, Lease,
     connect::{Opened, Origin, Upstream, connect_origin},
+    key::Wire,
     lease::Sender,
 };
 use crate::{
@@ -35,62 +33,6 @@ const STREAM_WINDOW: u32 = 256 * 1024;
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// The most header bytes of an upstream's answer; Envoy's default.
 const MAX_RESPONSE_HEADERS: u32 = 60 * 1024;
-
-/// Which HTTP version is spoken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Wire {
-    Http1,
-    Http2,
-    /// As ALPN says.
-    Auto,
-}
-
-/// ALPN names that a filter chose instead of the cluster's. Told apart by where they are: the list
-/// stays there for as long as a pool refers to it.
-#[derive(Clone, Debug)]
-pub(crate) struct Alpn {
-    overrides: Arc<[xds::AlpnOverride]>,
-    index: usize,
-}
-
-impl Alpn {
-    /// The names for a protocol, if the filter has some.
-    pub(crate) fn new(
-        overrides: &Arc<[xds::AlpnOverride]>,
-        protocol: xds::UpstreamProtocol,
-    ) -> Option<Self> {
-        let index = overrides.iter().position(|one| one.upstream_protocol == protocol)?;
-        Some(Self { overrides: Arc::clone(overrides), index })
-    }
-
-    pub(super) fn names(&self) -> &[String] {
-        self.overrides.get(self.index).map_or(&[], |one| one.alpn.as_slice())
-    }
-}
-
-impl PartialEq for Alpn {
-    fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.overrides, &other.overrides) && self.index == other.index
-    }
-}
-
-impl Eq for Alpn {}
-
-impl Hash for Alpn {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.index.hash(state);
-    }
-}
-
-/// What tells pools of a cluster apart.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct PoolKey {
-    pub(super) address: SocketAddr,
-    pub(super) transport: usize,
-    pub(super) wire: Wire,
-    pub(super) alpn: Option<Alpn>,
-    pub(super) host: Option<String>,
-}
 
 /// A request that gets no connection.
 #[derive(Clone, Debug, thiserror::Error)]
