@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use anstyle::{AnsiColor, Style};
 use anyhow::bail;
 use config::{Diagnostic, Severity};
+use local::offline::MADE_UP;
 use serde_json::{Value, json};
 
 use crate::offline::{Files, Mesh};
@@ -62,7 +63,7 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut found = files.catalog.diagnostics().to_vec();
     // Of a file that is refused nothing is generated.
     let generated = Mesh::of(&files.objects()).push.diagnostics().to_vec();
-    found.extend(generated.into_iter().filter(|diagnostic| !diagnostic.file.starts_with('(')));
+    found.extend(generated.into_iter().filter(|diagnostic| &*diagnostic.file != MADE_UP));
     found.sort();
     found.dedup();
     print(&found, args.output, &paths)?;

@@ -154,3 +154,6 @@ fn gateway(mesh: &Mesh, name: &str) -> anyhow::Result<Party> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

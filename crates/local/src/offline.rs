@@ -15,13 +15,13 @@ use config::k8s::{PodTemplate, TemplateMeta};
 use config::{Object, Pod, Spec, label, parse_file};
 
 use crate::address::{self, Allocator};
-use crate::files::{self, DEFAULT_GATEWAY};
+use crate::files;
 use crate::gateway;
 use crate::plan::{Plan, ProxyKind, Role, Wanted};
 use crate::registry::{self, PodEntry};
 
-/// The file that made-up Pods and EndpointSlices are said to stand in.
-const MADE_UP: &str = "(assumed)";
+/// The file that made-up objects are said to stand in.
+pub const MADE_UP: &str = "(assumed)";
 
 /// What proxies for a workload.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,7 +72,7 @@ impl Offline {
     pub fn of(user: &[Arc<Object>]) -> Self {
         let mut objects = user.to_vec();
         if let Some(text) = gateway::default_objects(user) {
-            objects.extend(parse_file(DEFAULT_GATEWAY, &text).objects);
+            objects.extend(parse_file(MADE_UP, &text).objects);
         }
         let plan = Plan::of(objects.iter());
         let mut pods = existing(&objects);

@@ -176,7 +176,11 @@ impl Travel<'_> {
         record: &mut Record,
     ) -> anyhow::Result<Answer> {
         let proxy = Party::from_workload(workload).proxy()?;
-        let configured = Resources::of(&self.mesh.push, &proxy).configured()?;
+        let resources = match workload.beside {
+            Beside::Gateway => Resources::of(&self.mesh.push, &proxy),
+            _ => Resources::listeners(&self.mesh.push, &proxy),
+        };
+        let configured = resources.configured()?;
         let snapshot = &configured.snapshot;
         let listener = match workload.beside {
             Beside::Gateway => snapshot.listener_for(address),

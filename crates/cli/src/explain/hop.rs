@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use engine::{ConnectionInfo, FilterChain, Listener, NetworkFilter, RbacInput};
 
+use xds::ListenerFilterKind;
+
 use super::call::Request;
 use super::http;
 use super::journey::{Answer, Miss, Path, Step};
@@ -67,14 +69,18 @@ pub(super) struct Hop<'a> {
 }
 
 impl Arrival {
-    pub(super) fn info(&self) -> ConnectionInfo<'_> {
+    /// What a listener finds out about the connection: only what it inspects.
+    fn info(&self, listener: &Listener) -> ConnectionInfo<'_> {
+        let inspects = |kind| listener.listener_filter(&kind, self.destination.port());
+        let tls = self.tls && inspects(ListenerFilterKind::TlsInspector);
+        let http = !self.tls && inspects(ListenerFilterKind::HttpInspector);
         ConnectionInfo {
             destination: self.destination,
             source: self.source,
             direct_source: self.source,
-            transport_protocol: if self.tls { "tls" } else { "raw_buffer" },
-            server_name: self.server_name.as_deref(),
-            application_protocols: &self.alpn,
+            transport_protocol: if tls { "tls" } else { "raw_buffer" },
+            server_name: self.server_name.as_deref().filter(|_| tls),
+            application_protocols: if tls || http { &self.alpn } else { &[] },
         }
     }
 }
@@ -121,7 +127,7 @@ impl Hop<'_> {
         listener: &Listener,
         record: &mut Record,
     ) -> Result<(Arc<FilterChain>, xds::FilterChain), Answer> {
-        let info = self.arrival.info();
+        let info = self.arrival.info(listener);
         let chosen = listener.select_filter_chain(&info);
         let configs: Vec<&xds::FilterChain> = listener
             .config
@@ -153,7 +159,7 @@ impl Hop<'_> {
         let found =
             position.and_then(|index| Some((Arc::clone(chosen?), (*configs.get(index)?).clone())));
         let Some((chain, config)) = found else {
-            let how = if info.transport_protocol == "tls" { "TLS" } else { "plain text" };
+            let how = if self.arrival.tls { "TLS" } else { "plain text" };
             record.steps.push(
                 Step::new("filter_chain", "none")
                     .detail(format!("the connection is {how}; it is closed"))

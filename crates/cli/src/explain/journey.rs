@@ -26,7 +26,7 @@ pub(crate) struct Journey {
 }
 
 /// What one proxy chose on the way.
-#[derive(Debug, Clone, Default, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub(crate) struct Path {
     pub(crate) listener: Option<String>,
     pub(crate) filter_chain: Option<String>,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use config::networking::{HttpMatchRequest, HttpRoute};
 use config::value::StringMatch;
 use config::{Object, Spec, VirtualService};
+use local::offline::MADE_UP;
 use xds::{Metadata, Value};
 
 use super::journey::Origin;
@@ -15,9 +16,12 @@ pub(super) struct Origins<'a>(pub(super) &'a [Arc<Object>]);
 
 /// Where an object stands; nothing for one that nobody wrote.
 pub(super) fn at(object: &Object, field: Option<&str>) -> Option<Origin> {
+    if &*object.origin.file == MADE_UP {
+        return None;
+    }
     let file = object.origin.file.to_string();
     let line = field.map_or(object.origin.line, |field| object.place(field).0);
-    (!file.starts_with('(')).then(|| Origin { object: object.key().to_string(), file, line })
+    Some(Origin { object: object.key().to_string(), file, line })
 }
 
 impl<'a> Origins<'a> {

@@ -62,11 +62,14 @@ fn judge(rbac: &xds::Rbac, asked: &Asked<'_>, origins: Origins<'_>) -> Verdict {
         RbacAction::Deny => "DENY",
         RbacAction::Log => "AUDIT",
     };
+    // Of several that match, the engine tells the first.
     let missed = rbac.policies.iter().filter(|(name, _)| Some(*name) != matched.as_ref());
     let passed_over: Vec<Miss> = missed
         .map(|(name, policy)| Miss {
             name: shown(name),
-            why: misses(policy, asked),
+            why: Some(misses(policy, asked))
+                .filter(|why| !why.is_empty())
+                .unwrap_or_else(|| vec!["it matches too".to_owned()]),
             origin: origins.of_policy(name),
         })
         .collect();

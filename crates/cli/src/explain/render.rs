@@ -38,18 +38,40 @@ fn destination(out: &mut String, destination: &Destination, shared: bool) {
         let _ = writeln!(out, "  {BOLD}{percent:.0} % to subset {subset}{BOLD:#}");
     }
     steps(out, &destination.steps, 1 + usize::from(shared));
+    let mut last: Option<&Endpoint> = None;
     for endpoint in &destination.endpoints {
-        self::endpoint(out, endpoint, 1 + usize::from(shared));
+        let like = last.filter(|last| alike(last, endpoint)).map(|last| &*last.address);
+        self::endpoint(out, endpoint, like, 1 + usize::from(shared));
+        if like.is_none() {
+            last = Some(endpoint);
+        }
     }
     if destination.endpoints.is_empty() {
         answer(out, &destination.answer, 1 + usize::from(shared));
     }
 }
 
-fn endpoint(out: &mut String, endpoint: &Endpoint, depth: usize) {
+/// Whether two endpoints are reached by the same decisions.
+fn alike(one: &Endpoint, other: &Endpoint) -> bool {
+    let names = |endpoint: &Endpoint| {
+        endpoint.steps.iter().map(|step| step.name.clone()).collect::<Vec<_>>()
+    };
+    let end = |endpoint: &Endpoint| (endpoint.answer.status, endpoint.answer.served);
+    one.health == other.health
+        && one.inbound == other.inbound
+        && end(one) == end(other)
+        && names(one) == names(other)
+}
+
+/// An endpoint in full, or by the address of one that is reached alike.
+fn endpoint(out: &mut String, endpoint: &Endpoint, like: Option<&str>, depth: usize) {
     let Endpoint { address, workload, health, .. } = endpoint;
     let who = workload.as_deref().unwrap_or("outside of the mesh");
     let indent = "  ".repeat(depth);
+    if let Some(like) = like {
+        let _ = writeln!(out, "{indent}{:<14} {address} {who}, {health}: as {like}", "endpoint");
+        return;
+    }
     let _ = writeln!(out, "{indent}{:<14} {address} {who}, {health}", "endpoint");
     steps(out, &endpoint.steps, depth + 1);
     answer(out, &endpoint.answer, depth + 1);
@@ -85,7 +107,11 @@ fn answer(out: &mut String, answer: &Answer, depth: usize) {
         "-" => String::new(),
         flags => format!(" {flags}"),
     };
-    let word = if answer.served { "served" } else { "not served" };
+    let word = match answer.status {
+        _ if answer.served => "served",
+        Some(..400) => "answered by the proxy",
+        _ => "not served",
+    };
     let indent = "  ".repeat(depth);
     let _ = writeln!(out, "{indent}{style}=> {status}{flags}{style:#} {word}: {}", answer.reason);
 }

@@ -60,6 +60,19 @@ impl Resources {
         }
     }
 
+    /// The listeners alone: all that a sidecar needs for what comes in.
+    pub(crate) fn listeners(push: &PushContext, proxy: &Proxy) -> Self {
+        let listeners = push.listeners(proxy).into_iter();
+        Self {
+            clusters: Vec::new(),
+            load_assignments: Vec::new(),
+            listeners: listeners
+                .map(|listener| xds::encode(&Resource::Listener(Box::new(listener))))
+                .collect(),
+            routes: Vec::new(),
+        }
+    }
+
     /// What a proxy of ours makes of them.
     ///
     /// # Errors
