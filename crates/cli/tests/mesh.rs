@@ -11,6 +11,7 @@ mod mesh {
     pub(crate) mod explain;
     pub(crate) mod failures;
     pub(crate) mod metrics;
+    pub(crate) mod ingress_tls;
     pub(crate) mod security;
 }
 

@@ -169,10 +169,11 @@ impl Connection {
             .ok_or_else(|| Status::invalid_argument("a stream's first request needs a node"))?;
         let snapshot = self.shared.snapshots.borrow_and_update().clone();
         let proxy = Self::admit(&node, identity.as_ref(), &peer)?;
+        let mut session = Session::new(protocol, proxy, snapshot, Instant::now())
+            .with_identity(identity.as_ref());
         let connected = Connected::new(&self.shared, node, peer, identity);
         tracing::info!(node = connected.id(), protocol = ?protocol, "proxy connected");
         self.proxy = Some(connected);
-        let mut session = Session::new(protocol, proxy, snapshot, Instant::now());
         self.request(&mut session, first).await?;
         loop {
             match self.next(&session).await {

@@ -16,7 +16,9 @@ use tonic::Code;
 
 use plane::client::{DeltaStream, SotwStream, node, plaintext, secure};
 use plane::fixture::{Fixture, SERVICE, with_token};
-use xds::ResourceType::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration};
+use xds::ResourceType::{
+    Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret,
+};
 
 const REVIEWS: &str = "outbound|9080||reviews.shop.svc.cluster.local";
 
@@ -321,4 +323,79 @@ async fn it_does_not_start_half_way() {
     let stop = tokio_util::sync::CancellationToken::new();
     let error = control::ControlPlane::start(options, stop).await.unwrap_err().to_string();
     assert!(error.contains(&fixture.addresses().tls.to_string()), "{error}");
+}
+
+const CREDENTIAL: &str = "
+apiVersion: v1
+kind: Secret
+metadata: {name: front, namespace: shop}
+type: kubernetes.io/tls
+stringData: {tls.crt: CHAIN, tls.key: KEY, ca.crt: ROOT}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: opaque, namespace: shop}
+stringData: {cert: OTHER-CHAIN, key: OTHER-KEY}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: opaque-cacert, namespace: shop}
+stringData: {cacert: OTHER-ROOT}
+---
+apiVersion: v1
+kind: Secret
+metadata: {name: elsewhere, namespace: other}
+type: kubernetes.io/tls
+stringData: {tls.crt: CHAIN, tls.key: KEY}
+";
+
+const CREDENTIALS: [&str; 4] = [
+    "kubernetes://front",
+    "kubernetes://front-cacert",
+    "kubernetes-gateway://shop/opaque",
+    "kubernetes://opaque-cacert",
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn secrets_are_served_by_proven_namespace_and_again_when_they_change() {
+    let fixture = Fixture::start().await;
+    fixture.write("secrets.yaml", CREDENTIAL);
+    fixture.eventually("/debug/configz", "elsewhere").await;
+    let token = fixture.token("shop", "reviews");
+    let channel = secure(&fixture, None).await.unwrap();
+    let mut stream = DeltaStream::open_with(channel, node("shop"), Some(&token)).await;
+    let foreign = ["kubernetes://other/elsewhere", "kubernetes://elsewhere", "kubernetes://no"];
+    stream.subscribe(Secret, &[&CREDENTIALS[..], &foreign[..]].concat()).await;
+    let secrets = stream.expect(Secret).await;
+    let mut found = names(&secrets);
+    found.sort_unstable();
+    let mut wanted = CREDENTIALS;
+    wanted.sort_unstable();
+    assert_eq!(found, wanted);
+    let mut missing = secrets.removed_resources.clone();
+    missing.sort_unstable();
+    assert_eq!(missing, [foreign[1], foreign[2], foreign[0]]);
+    stream.ack(&secrets).await;
+    fixture.write("secrets.yaml", &CREDENTIAL.replace("OTHER-CHAIN", "NEW-CHAIN"));
+    let changed = stream.expect(Secret).await;
+    assert_eq!(names(&changed), ["kubernetes-gateway://shop/opaque"]);
+    let bytes = &changed.resources[0].resource.as_ref().unwrap().value;
+    assert!(bytes.windows(9).any(|part| part == b"NEW-CHAIN"));
+    stream.ack(&changed).await;
+    // No page shows a key.
+    for page in ["config_dump?proxyID=pod-1", "configz", "adsz", "syncz"] {
+        assert!(!fixture.get(&format!("/debug/{page}")).await.contains("OTHER-KEY"), "{page}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_without_an_identity_is_served_a_secret() {
+    let fixture = Fixture::start().await;
+    fixture.write("secrets.yaml", CREDENTIAL);
+    fixture.eventually("/debug/configz", "elsewhere").await;
+    let mut stream = DeltaStream::open(plaintext(&fixture).await, node("shop")).await;
+    stream.subscribe(Secret, &["kubernetes://front"]).await;
+    let secrets = stream.expect(Secret).await;
+    assert!(secrets.resources.is_empty());
+    assert_eq!(secrets.removed_resources, ["kubernetes://front"]);
 }

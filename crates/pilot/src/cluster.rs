@@ -14,7 +14,7 @@ use xds::{
 };
 
 pub(crate) use name::{OutboundName, inbound_name};
-pub(crate) use outbound::is_eds;
+pub(crate) use outbound::{is_eds, sni_names};
 pub(crate) use policy::hash_policy;
 
 use crate::{Proxy, PushContext, World, world::Service};
@@ -30,6 +30,7 @@ pub(crate) const INBOUND_PASSTHROUGH: &str = "InboundPassthroughCluster";
 pub(crate) fn clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
     let mut clusters = outbound::clusters(push, proxy);
     if proxy.is_router() {
+        clusters.extend(outbound::sni_clusters(push, proxy));
         clusters.push(black_hole(&push.world));
     } else {
         clusters.extend(inbound::clusters(push, proxy));

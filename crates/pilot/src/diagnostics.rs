@@ -2,6 +2,7 @@
 //! are accepted without being supported yet. Each finding names the object, the field and what
 //! happens instead.
 
+mod gateways;
 mod rules;
 mod security;
 mod service;
@@ -18,7 +19,7 @@ pub(crate) fn collect(world: &World) -> Vec<Diagnostic> {
     service::collect(world, &mut findings);
     rules::virtual_services(world, &mut findings);
     rules::destination_rules(world, &mut findings);
-    rules::gateways(world, &mut findings);
+    gateways::collect(world, &mut findings);
     security::collect(world, &mut findings);
     findings.sort();
     findings.dedup();

@@ -25,7 +25,8 @@ pub(crate) fn load_assignment(
     proxy: &Proxy,
     name: &str,
 ) -> Option<LoadAssignment> {
-    let cluster = OutboundName::parse(name)?;
+    let sni = proxy.is_router().then(|| OutboundName::parse_sni(name)).flatten();
+    let cluster = OutboundName::parse(name).or(sni)?;
     let service = push.world.service(cluster.host)?;
     if !service.visibility.includes(&proxy.namespace) {
         return None;
@@ -48,6 +49,8 @@ pub(crate) fn load_assignment(
         let labels = endpoint.workload.as_ref().map_or(&no_labels, |workload| &workload.labels);
         endpoint.port_name == port.name
             && (!only_ready || endpoint.health != HealthStatus::Unhealthy)
+            // What is passed through is mesh TLS: others could not read it.
+            && (sni.is_none() || push.takes_mtls(endpoint))
             && subset.is_none_or(|subset| label::selects(&subset.labels, labels))
     });
     let mut localities: BTreeMap<&Locality, Vec<Endpoint>> = BTreeMap::new();

@@ -19,6 +19,7 @@ mod peer_authentication;
 mod proxy;
 mod push_context;
 mod route;
+mod secret;
 mod tls;
 mod virtual_service;
 mod world;

@@ -6,7 +6,7 @@ use std::{
 };
 
 use config::Diagnostic;
-use xds::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration};
+use xds::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret};
 
 use crate::{
     Proxy, World,
@@ -15,7 +15,7 @@ use crate::{
     destination_rule::DestinationRules,
     diagnostics, endpoint, listener, name_table,
     peer_authentication::{MtlsMode, PeerAuthentications},
-    route,
+    route, secret,
     virtual_service::VirtualServices,
     world::{Addressing, Service, ServiceEndpoint},
 };
@@ -125,6 +125,13 @@ impl PushContext {
     #[must_use]
     pub fn name_table(&self, proxy: &Proxy) -> NameTable {
         name_table::name_table(self, proxy)
+    }
+
+    /// The secret (SDS) `name`, from the Secrets of the namespace that the proxy has proved to be
+    /// of; none when it has no such Secret.
+    #[must_use]
+    pub fn secret(&self, namespace: &str, name: &str) -> Option<Secret> {
+        secret::secret(&self.world, namespace, name)
     }
 
     /// What was found in the world while it was taken apart: conflicts that were settled, and

@@ -27,6 +27,11 @@ const CIPHER_SUITES: [&str; 6] = [
     "AES128-GCM-SHA256",
 ];
 
+/// All names by which a server of the mesh knows calls of the mesh.
+pub(crate) fn mesh_alpn() -> Vec<String> {
+    names(&[&MESH_TCP_ALPN[..], &MESH_HTTP_ALPN[..]].concat())
+}
+
 /// Owned copies of constant names.
 pub(crate) fn names(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
@@ -98,37 +103,41 @@ pub(crate) fn mesh_client(sni: &str, identities: &[String], alpn: ClientAlpn) ->
     }
 }
 
-/// The files of a client's own certificate.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct ClientFiles<'a> {
-    pub(crate) certificate: &'a str,
-    pub(crate) private_key: &'a str,
-    pub(crate) ca: &'a str,
+/// What TLS to a server outside of the mesh stands on.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientSecrets {
+    /// The client's own certificate.
+    pub(crate) certificate: Option<SecretSource>,
+    /// The CA of the server.
+    pub(crate) ca: TrustedCa,
 }
 
-/// TLS to a server outside of the mesh. The agent serves files under names that hold their paths.
+impl ClientSecrets {
+    /// From files, which the agent serves under names that hold their paths.
+    pub(crate) fn files(certificate: &str, private_key: &str, ca: &str) -> Self {
+        let ca = match ca {
+            "" | "system" => TrustedCa::System,
+            path => TrustedCa::Secret(SecretSource::agent(format!("file-root:{path}"))),
+        };
+        let certificate = (!certificate.is_empty() && !private_key.is_empty())
+            .then(|| SecretSource::agent(format!("file-cert:{certificate}~{private_key}")));
+        Self { certificate, ca }
+    }
+}
+
+/// TLS to a server outside of the mesh.
 pub(crate) fn external_client(
     sni: &str,
-    files: ClientFiles<'_>,
+    secrets: ClientSecrets,
     subject_alt_names: &[String],
     http2: bool,
 ) -> UpstreamTls {
-    let trusted_ca = match files.ca {
-        "" | "system" => TrustedCa::System,
-        path => TrustedCa::Secret(SecretSource::agent(format!("file-root:{path}"))),
-    };
-    let certificates = match (files.certificate, files.private_key) {
-        ("", _) | (_, "") => Vec::new(),
-        (certificate, key) => {
-            vec![SecretSource::agent(format!("file-cert:{certificate}~{key}"))]
-        }
-    };
     UpstreamTls {
         common: TlsContext {
             params: versions(),
-            certificates,
+            certificates: secrets.certificate.into_iter().collect(),
             validation: Some(CertificateValidation {
-                trusted_ca,
+                trusted_ca: secrets.ca,
                 match_subject_alt_names: subject_alt_names.iter().map(|n| any_name(n)).collect(),
             }),
             alpn: if http2 { names(&["h2", "http/1.1"]) } else { Vec::new() },

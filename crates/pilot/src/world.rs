@@ -13,8 +13,8 @@ use std::{
 };
 
 use config::{
-    AuthorizationPolicy, DestinationRule, Gateway, MeshConfig, Object, PeerAuthentication, Spec,
-    VirtualService,
+    AuthorizationPolicy, DestinationRule, Gateway, MeshConfig, Object, PeerAuthentication, Secret,
+    Spec, VirtualService,
 };
 
 pub(crate) use endpoint::ServiceEndpoint;
@@ -36,6 +36,8 @@ pub struct World {
     services_by_ip: BTreeMap<IpAddr, BTreeSet<usize>>,
     services_by_namespace: BTreeMap<String, BTreeSet<usize>>,
     workloads_by_ip: BTreeMap<IpAddr, Arc<Workload>>,
+    /// By namespace, then name.
+    secrets: BTreeMap<String, BTreeMap<String, Secret>>,
     /// All oldest first.
     pub(crate) virtual_services: Vec<Arc<Item<VirtualService>>>,
     pub(crate) destination_rules: Vec<Arc<Item<DestinationRule>>>,
@@ -78,6 +80,7 @@ impl World {
             services_by_ip,
             services_by_namespace,
             workloads_by_ip: workloads.by_ip,
+            secrets: secrets(&objects),
             virtual_services: select(&objects, |spec| match spec {
                 Spec::VirtualService(spec) => Some(spec),
                 _ => None,
@@ -137,6 +140,11 @@ impl World {
         ips.iter().find_map(|ip| self.workloads_by_ip.get(ip))
     }
 
+    /// The Secret of this name.
+    pub(crate) fn secret(&self, namespace: &str, name: &str) -> Option<&Secret> {
+        self.secrets.get(namespace)?.get(name)
+    }
+
     /// The mesh's own namespace.
     pub(crate) fn root_namespace(&self) -> &str {
         &self.mesh.root_namespace
@@ -152,6 +160,17 @@ impl World {
         }
         domains
     }
+}
+
+fn secrets(objects: &[Arc<Object>]) -> BTreeMap<String, BTreeMap<String, Secret>> {
+    let mut secrets: BTreeMap<String, BTreeMap<String, Secret>> = BTreeMap::new();
+    for object in objects {
+        if let Spec::Secret(secret) = &object.spec {
+            let names = secrets.entry(object.meta.namespace.clone()).or_default();
+            names.insert(object.meta.name.clone(), secret.clone());
+        }
+    }
+    secrets
 }
 
 /// The objects of one kind, in the order given.

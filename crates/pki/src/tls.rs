@@ -15,8 +15,11 @@ use rustls::{ClientConfig, RootCertStore, ServerConfig, SupportedProtocolVersion
 
 use crate::{CertifiedIdentity, SanMatcher, TrustBundle};
 
+mod certificates;
+mod ciphers;
 mod verify;
 
+pub use ciphers::Ciphers;
 pub use verify::PeerPolicy;
 
 /// A TLS configuration could not be built.
@@ -111,27 +114,54 @@ pub fn server_config(
     alpn: Vec<Vec<u8>>,
     versions: Versions,
 ) -> Result<Arc<ServerConfig>, TlsError> {
-    let provider = provider();
-    let resumable = matches!(clients, ClientAuth::None);
-    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
-        .with_protocol_versions(versions.list())?;
-    let builder = match clients {
-        ClientAuth::None => builder.with_no_client_auth(),
-        ClientAuth::Optional(policy) => {
-            builder.with_client_cert_verifier(verify::client_verifier(policy, &provider, false))
+    let ciphers = Ciphers::default();
+    Server { identities: &[identity], clients, alpn, versions, ciphers: &ciphers }.config()
+}
+
+/// What a server's configuration is made of, where one certificate and the mesh's algorithms do
+/// not do.
+#[derive(Debug)]
+pub struct Server<'a> {
+    /// Its certificates: a client is shown the first whose kind of key it can verify.
+    pub identities: &'a [&'a CertifiedIdentity],
+    /// What it asks of its clients.
+    pub clients: ClientAuth,
+    /// Names of protocols, in order of preference.
+    pub alpn: Vec<Vec<u8>>,
+    /// Protocol versions.
+    pub versions: Versions,
+    /// Cipher suites of TLS 1.2.
+    pub ciphers: &'a Ciphers,
+}
+
+impl Server<'_> {
+    /// Builds the configuration.
+    ///
+    /// # Errors
+    /// When rustls refuses the combination, as when no cipher suite is left for a version.
+    pub fn config(self) -> Result<Arc<ServerConfig>, TlsError> {
+        let provider = self.ciphers.narrow(provider());
+        let resumable = matches!(self.clients, ClientAuth::None);
+        let versions = self.ciphers.usable(self.versions);
+        let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_protocol_versions(versions.list())?;
+        let builder = match self.clients {
+            ClientAuth::None => builder.with_no_client_auth(),
+            ClientAuth::Optional(policy) => {
+                builder.with_client_cert_verifier(verify::client_verifier(policy, &provider, false))
+            }
+            ClientAuth::Required(policy) => {
+                builder.with_client_cert_verifier(verify::client_verifier(policy, &provider, true))
+            }
+        };
+        let mut config = builder.with_cert_resolver(certificates::resolver(self.identities));
+        config.alpn_protocols = self.alpn;
+        if !resumable {
+            config.session_storage = Arc::new(NoServerSessionStorage {});
+            config.send_tls13_tickets = 0;
         }
-        ClientAuth::Required(policy) => {
-            builder.with_client_cert_verifier(verify::client_verifier(policy, &provider, true))
-        }
-    };
-    let resolver = Arc::new(SingleCertAndKey::from(identity.certified_key()));
-    let mut config = builder.with_cert_resolver(resolver);
-    config.alpn_protocols = alpn;
-    if !resumable {
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.send_tls13_tickets = 0;
+        Ok(Arc::new(config))
     }
-    Ok(Arc::new(config))
 }
 
 /// Builds a client's configuration; `identity` is shown when the server asks for it. `alpn` is in

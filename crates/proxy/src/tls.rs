@@ -54,7 +54,8 @@ fn versions(params: &xds::TlsParams) -> Result<Versions, TlsError> {
     use xds::TlsVersion::{V1_2, V1_3};
     let min = params.min_version.unwrap_or(V1_2).max(V1_2);
     let max = params.max_version.unwrap_or(V1_3);
-    // COMPAT: cipher suites are not narrowed; all that rustls has are forward secret AEADs.
+    // COMPAT: of a server's cipher suites only those count that rustls has (all of them forward
+    // secret AEADs); a client offers all that it has.
     match (min, max) {
         (V1_2, V1_3) => Ok(Versions::Tls12And13),
         (V1_3, V1_3) => Ok(Versions::Tls13),

@@ -80,6 +80,11 @@ impl SecretSource {
     pub fn agent(name: impl Into<String>) -> Self {
         Self { name: name.into(), server: SecretServer::Cluster("sds-grpc".to_owned()) }
     }
+
+    /// A secret that the control plane serves on the aggregated stream.
+    pub fn ads(name: impl Into<String>) -> Self {
+        Self { name: name.into(), server: SecretServer::Ads }
+    }
 }
 
 /// How the peer's certificate is verified (`CertificateValidationContext`).

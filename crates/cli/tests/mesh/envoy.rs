@@ -7,7 +7,7 @@ use testkit::mesh::Mesh;
 use crate::{bookinfo, by_version, get, mizzen, turn};
 
 /// The ingress gateway that `mizzen up` would add by itself, on stock Envoy.
-const GATEWAY: &str = r#"
+pub(crate) const GATEWAY: &str = r#"
 apiVersion: v1
 kind: ServiceAccount
 metadata:
@@ -26,6 +26,9 @@ spec:
     - name: http2
       port: 80
       targetPort: 8080
+    - name: https
+      port: 443
+      targetPort: 8443
 ---
 apiVersion: apps/v1
 kind: Deployment

@@ -8,7 +8,7 @@ use std::{
 use crate::{
     DestinationRule, Gateway, MeshConfig, Object, ObjectMeta, Service, Spec, VirtualService,
     host::{self, CLUSTER_DOMAIN},
-    k8s::PodSpec,
+    k8s::{PodSpec, Secret},
     label,
     security::MutualTlsMode,
 };
@@ -38,7 +38,7 @@ pub(super) struct World<'a> {
     pub(super) accounts: BTreeSet<(&'a str, &'a str)>,
     /// The modes of PeerAuthentications without selector, by namespace.
     pub(super) peer_modes: BTreeMap<&'a str, MutualTlsMode>,
-    pub(super) secrets: BTreeSet<(&'a str, &'a str)>,
+    pub(super) secrets: BTreeMap<(&'a str, &'a str), &'a Secret>,
 }
 
 impl<'a> World<'a> {
@@ -88,11 +88,16 @@ impl<'a> World<'a> {
             Spec::PeerAuthentication(pa) if pa.selector.is_none() => {
                 self.peer_modes.entry(id.0).or_insert(pa.mtls.mode);
             }
-            Spec::Secret(_) => {
-                self.secrets.insert(id);
+            Spec::Secret(secret) => {
+                self.secrets.insert(id, secret);
             }
             _ => {}
         }
+    }
+
+    /// The Secret of this name.
+    pub(super) fn secret(&self, namespace: &str, name: &str) -> Option<&'a Secret> {
+        self.secrets.get(&(namespace, name)).copied()
     }
 
     /// The workloads with these labels, of one namespace or of all.

@@ -1,6 +1,6 @@
 //! The small objects: Namespace, ServiceAccount, ConfigMap and Secret.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, fmt};
 
 use base64::Engine as _;
 use serde::Deserialize;
@@ -44,8 +44,8 @@ pub struct ConfigMap {
     pub mesh: Option<Box<MeshConfig>>,
 }
 
-/// `v1` Secret.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// `v1` Secret. Its values are not printed, not even by `Debug`.
+#[derive(Clone, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Secret {
     /// Such as `kubernetes.io/tls`.
@@ -57,6 +57,14 @@ pub struct Secret {
     pub string_data: BTreeMap<String, String>,
     /// The API server's.
     pub immutable: Accepted,
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let keys: Vec<&String> = self.data.keys().chain(self.string_data.keys()).collect();
+        let mut shown = f.debug_struct("Secret");
+        shown.field("secret_type", &self.secret_type).field("keys", &keys).finish_non_exhaustive()
+    }
 }
 
 impl Secret {

@@ -118,6 +118,14 @@ pub(crate) fn secret(secret: &Secret, report: &mut Report<'_>) {
             report.error_help(&path.field(key), "invalid-base64", "is not base64", help);
         }
     }
+    if secret.secret_type == "kubernetes.io/tls" {
+        for key in ["tls.crt", "tls.key"] {
+            if !secret.data.contains_key(key) && !secret.string_data.contains_key(key) {
+                let message = "a Secret of type kubernetes.io/tls needs it";
+                report.error(&path.field(key), "missing-field", message);
+            }
+        }
+    }
 }
 
 pub(crate) fn endpoint_slice(slice: &EndpointSlice, report: &mut Report<'_>) {

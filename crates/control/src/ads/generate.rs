@@ -50,10 +50,25 @@ impl Snapshot {
                 .map(|name| context.route_configuration(proxy, name).unwrap_or_else(|| empty(name)))
                 .map(Resource::RouteConfiguration)
                 .collect(),
-            // Credentials of gateways are not served yet; a name that is asked for does not exist.
+            // By the proxy's proven identity only: see `secrets`.
             ResourceType::Secret => Vec::new(),
         };
         all.iter().map(encoded).collect()
+    }
+
+    /// The secrets that are subscribed to, of the namespace that the proxy has proved to be of. A
+    /// name that it may not have is answered as one that does not exist.
+    pub(crate) fn secrets(
+        &self,
+        namespace: Option<&str>,
+        subscription: &Subscription,
+    ) -> Resources {
+        let Some(namespace) = namespace else { return Resources::new() };
+        let names = subscription.names().iter();
+        names
+            .filter_map(|name| self.context.secret(namespace, name))
+            .map(|secret| encoded(&Resource::Secret(secret)))
+            .collect()
     }
 
     /// The clusters, and the names under which the proxy will ask for their endpoints.

@@ -18,8 +18,11 @@ use pb::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, DiscoveryRequest, DiscoveryResponse,
 };
 use pilot::Proxy;
+use pki::SpiffeId;
 use tokio::time::Instant;
-use xds::ResourceType::{self, Cluster, Listener, LoadAssignment, RouteConfiguration};
+use xds::ResourceType::{
+    self, Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret,
+};
 use xds::session::{
     EventKind, Protocol, ProtocolError, Removals, Resources, Server, ServerEvent, Subscription,
 };
@@ -84,6 +87,8 @@ enum Phase {
 pub(crate) struct Session {
     server: Server,
     proxy: Proxy,
+    /// The namespace that the proxy has proved to be of; its Secrets are served to it.
+    proven_namespace: Option<String>,
     /// What clusters, endpoints and names are made from.
     latest: Arc<Snapshot>,
     /// What listeners and routes are made from: `latest`, or the one before while warming.
@@ -113,6 +118,7 @@ impl Session {
             server: Server::new(protocol),
             endpoints: BTreeSet::new(),
             proxy,
+            proven_namespace: None,
             routes: Vec::new(),
             routed: Arc::clone(&snapshot),
             latest: snapshot,
@@ -121,6 +127,13 @@ impl Session {
             made: BTreeMap::new(),
             sent: BTreeMap::new(),
         }
+    }
+
+    /// Serves the Secrets of the namespace of an identity. Without one none is served: what a proxy
+    /// says of itself is no proof.
+    pub(crate) fn with_identity(mut self, identity: Option<&SpiffeId>) -> Self {
+        self.proven_namespace = identity.map(|identity| identity.namespace().to_owned());
+        self
     }
 
     pub(crate) fn server(&self) -> &Server {
@@ -173,7 +186,7 @@ impl Session {
             self.phase = Phase::Warming { since: now };
         }
         let mut responses = Vec::new();
-        for kind in [Cluster, LoadAssignment, ResourceType::NameTable] {
+        for kind in [Secret, Cluster, LoadAssignment, NameTable] {
             self.push(kind, &mut responses);
         }
         self.advance(now, &mut responses);
@@ -282,6 +295,9 @@ impl Session {
                     Listener | RouteConfiguration => {
                         self.routed.resources(&self.proxy, kind, subscription)
                     }
+                    Secret => {
+                        self.latest.secrets(self.proven_namespace.as_deref(), subscription)
+                    }
                     _ => self.latest.resources(&self.proxy, kind, subscription),
                 });
                 self.made.insert(kind, (subscription.clone(), Arc::clone(&made)));
@@ -300,7 +316,10 @@ impl Session {
         // Removals of what an earlier stream sent wait too.
         let removals = if keeps { Removals::Later } else { Removals::Now };
         responses.extend(self.deliver(kind.type_url(), &resources, removals));
-        self.sent.insert(kind, resources);
+        // Private keys are not kept for those who look into the session.
+        if kind != Secret {
+            self.sent.insert(kind, resources);
+        }
     }
 
     /// A type that is not served is answered with nothing, so that the client need not wait.

@@ -21,6 +21,13 @@ impl<'a> OutboundName<'a> {
         Some(Self { port, subset: parts.next()?, host: parts.next()? })
     }
 
+    /// Takes a name of the form of [`Self::sni`] apart.
+    pub(crate) fn parse_sni(name: &'a str) -> Option<Self> {
+        let mut parts = name.strip_prefix("outbound_.")?.splitn(3, "_.");
+        let port = parts.next()?.parse().ok()?;
+        Some(Self { port, subset: parts.next()?, host: parts.next()? })
+    }
+
     /// The TLS server name of the mesh for this cluster.
     pub(crate) fn sni(self) -> String {
         format!("outbound_.{}_.{}_.{}", self.port, self.subset, self.host)

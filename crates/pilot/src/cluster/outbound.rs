@@ -9,6 +9,7 @@ use super::{OutboundName, base, istio_metadata, policy, service_metadata, transp
 use crate::{
     Proxy, PushContext,
     destination_rule::{MergedRule, Policy},
+    gateway::{ServedServer, auto_passthrough},
     tls::PEER_EXCHANGE,
     world::{Service, ServicePort},
 };
@@ -27,6 +28,61 @@ pub(super) fn clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
         }
     }
     clusters
+}
+
+/// The clusters behind a gateway that forwards mesh TLS by server name, called by that name: the
+/// TLS that passes through is the client's, so they have none of their own.
+pub(super) fn sni_clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
+    let servers = auto_passthrough(push, proxy);
+    if servers.is_empty() {
+        return Vec::new();
+    }
+    let mut clusters = Vec::new();
+    for service in push.services(proxy) {
+        let wanted = |server: &ServedServer<'_>| {
+            server.common_hosts(&service.namespace, &service.hostname).next().is_some()
+        };
+        if !servers.iter().any(wanted) {
+            continue;
+        }
+        for name in sni_names(push, proxy, service) {
+            let Some(parts) = OutboundName::parse_sni(&name) else { continue };
+            let Some(port) = service.port(parts.port) else { continue };
+            let rule = push.destination_rules.find(proxy, service);
+            let target = Target { push, proxy, service, port, rule };
+            let subset = Some(parts.subset).filter(|subset| !subset.is_empty());
+            let mut cluster = target.cluster(subset);
+            cluster.name.clone_from(&name);
+            cluster.alt_stat_name = format!("{name};");
+            cluster.discovery = Discovery::Eds { service_name: name.clone() };
+            cluster.transport_socket = None;
+            cluster.transport_socket_matches.clear();
+            cluster.filters.clear();
+            clusters.push(cluster);
+        }
+    }
+    clusters
+}
+
+/// The mesh's server names of a service's ports and subsets, those whose endpoints are known.
+pub(crate) fn sni_names(push: &PushContext, proxy: &Proxy, service: &Service) -> Vec<String> {
+    let rule = push.destination_rules.find(proxy, service);
+    let subsets = rule.into_iter().flat_map(|rule| &rule.subsets);
+    let subsets: Vec<&str> =
+        std::iter::once("").chain(subsets.map(|subset| subset.name.as_str())).collect();
+    let ports = service.ports.iter().filter(|port| port.protocol != Protocol::Udp);
+    let mut names = Vec::new();
+    for port in ports {
+        let target = Target { push, proxy, service, port, rule };
+        for subset in &subsets {
+            let policy = target.policy(Some(*subset).filter(|subset| !subset.is_empty()));
+            if is_eds(service, proxy, policy) {
+                let name = OutboundName { port: port.port, subset, host: &service.hostname };
+                names.push(name.sni());
+            }
+        }
+    }
+    names
 }
 
 /// One port of a service, called by one proxy.

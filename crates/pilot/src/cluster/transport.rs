@@ -8,8 +8,9 @@ use xds::{Cluster, Discovery, TransportSocketMatch, TrustedCa, UpstreamHttpProto
 
 use super::{OutboundName, outbound::Target};
 use crate::{
+    gateway::credential,
     peer_authentication::MtlsMode,
-    tls::{self, ClientAlpn, ClientFiles},
+    tls::{self, ClientAlpn, ClientSecrets},
 };
 
 /// Sets the cluster's transport. Returns whether it is TLS that the user chose, of which Istio's
@@ -39,7 +40,7 @@ pub(super) fn apply(
                 false
             }
             ClientTlsMode::Simple | ClientTlsMode::Mutual => {
-                apply_external(cluster, settings, http2);
+                apply_external(cluster, target, settings, http2);
                 true
             }
         },
@@ -79,14 +80,14 @@ fn apply_automatic(cluster: &mut Cluster, target: Target<'_>, name: OutboundName
 }
 
 /// SIMPLE and MUTUAL. Without a server name or names to expect, both come from the request's host.
-fn apply_external(cluster: &mut Cluster, settings: &ClientTlsSettings, http2: bool) {
-    let mutual = settings.mode == ClientTlsMode::Mutual;
-    let files = ClientFiles {
-        certificate: if mutual { &settings.client_certificate } else { "" },
-        private_key: if mutual { &settings.private_key } else { "" },
-        ca: &settings.ca_certificates,
-    };
-    let mut tls = tls::external_client(&settings.sni, files, &settings.subject_alt_names, http2);
+fn apply_external(
+    cluster: &mut Cluster,
+    target: Target<'_>,
+    settings: &ClientTlsSettings,
+    http2: bool,
+) {
+    let sans = &settings.subject_alt_names;
+    let mut tls = tls::external_client(&settings.sni, target.secrets(settings), sans, http2);
     let skip = settings.insecure_skip_verify == Some(true);
     if skip && let Some(validation) = &mut tls.common.validation {
         validation.trusted_ca = TrustedCa::Unverified;
@@ -99,6 +100,27 @@ fn apply_external(cluster: &mut Cluster, settings: &ClientTlsSettings, http2: bo
 }
 
 impl<'a> Target<'a> {
+    /// Certificates from Secrets where the proxy may have them (a gateway, or a sidecar that the
+    /// rule selects), else from files.
+    fn secrets(self, settings: &ClientTlsSettings) -> ClientSecrets {
+        let mutual = settings.mode == ClientTlsMode::Mutual;
+        let selected = self.rule.is_some_and(|rule| rule.item.spec.workload_selector.is_some());
+        let name = settings.credential_name.as_str();
+        if !name.is_empty()
+            && (self.proxy.is_router() || selected)
+            && let Some(ca) = credential::ca_source(name)
+        {
+            let certificate = mutual.then(|| credential::source(name)).flatten();
+            return ClientSecrets { certificate, ca: TrustedCa::Secret(ca) };
+        }
+        let (certificate, key) = if mutual {
+            (settings.client_certificate.as_str(), settings.private_key.as_str())
+        } else {
+            ("", "")
+        };
+        ClientSecrets::files(certificate, key, &settings.ca_certificates)
+    }
+
     /// The identities of the service's workloads.
     fn identities(self) -> &'a [String] {
         self.push.identities(&self.service.hostname)

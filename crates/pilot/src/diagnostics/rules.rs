@@ -5,15 +5,12 @@ use std::collections::BTreeMap;
 use config::{
     Diagnostic, VirtualService,
     host::{self, CLUSTER_DOMAIN},
-    networking::{HttpRoute, LoadBalancerSettings, ServerTlsMode, TrafficPolicy},
+    networking::{HttpRoute, LoadBalancerSettings, TrafficPolicy},
     visibility::Visibility,
 };
 
 use crate::{
-    World,
-    gateway::{self, PortClass, Unserved},
-    route::unsupported_headers,
-    world::Item,
+    World, route::unsupported_headers, world::Item,
 };
 
 /// Delegates, claims, and hosts that an older rule owns.
@@ -103,16 +100,17 @@ pub(super) fn destination_rules(world: &World, findings: &mut Vec<Diagnostic>) {
     let mut policies: BTreeMap<(String, String, Viewers), String> = BTreeMap::new();
     for item in &world.destination_rules {
         let namespace = &item.meta.namespace;
+        let selected = item.spec.workload_selector.is_some();
         let mut unsupported = |field: String, message: String| {
             findings.push(item.warning("unsupported", field, message));
         };
         if let Some(policy) = &item.spec.traffic_policy {
-            traffic_policy("spec.trafficPolicy", policy, &mut unsupported);
+            traffic_policy("spec.trafficPolicy", policy, selected, &mut unsupported);
         }
         for (index, subset) in item.spec.subsets.iter().enumerate() {
             if let Some(policy) = &subset.traffic_policy {
                 let field = format!("spec.subsets[{index}].trafficPolicy");
-                traffic_policy(&field, policy, &mut unsupported);
+                traffic_policy(&field, policy, selected, &mut unsupported);
             }
         }
         let host = host::resolve_short_name(&item.spec.host, namespace, CLUSTER_DOMAIN);
@@ -148,6 +146,7 @@ pub(super) fn destination_rules(world: &World, findings: &mut Vec<Diagnostic>) {
 fn traffic_policy(
     field: &str,
     policy: &TrafficPolicy,
+    selected: bool,
     unsupported: &mut impl FnMut(String, String),
 ) {
     let mut without_effect = |present: bool, name: &str| {
@@ -179,10 +178,14 @@ fn traffic_policy(
                 (format!("portLevelSettings[{index}].tls"), &settings.tls)
             }),
         );
-    for (name, tls) in tls {
-        let Some(tls) = tls else { continue };
-        without_effect(!tls.credential_name.is_empty(), &format!("{name}.credentialName"));
+    let tls: Vec<_> = tls.filter_map(|(name, tls)| Some((name, tls.as_ref()?))).collect();
+    for (name, tls) in &tls {
         without_effect(!tls.ca_crl.is_empty(), &format!("{name}.caCrl"));
+    }
+    for (name, _) in tls.iter().filter(|(_, tls)| !tls.credential_name.is_empty() && !selected) {
+        let message = "sidecars are not given Secrets by a rule without workloadSelector: the \
+                       field has an effect at gateways only";
+        unsupported(format!("{field}.{name}.credentialName"), message.to_owned());
     }
 }
 
@@ -202,66 +205,4 @@ fn unsupported_balancing(balancer: &LoadBalancerSettings) -> Vec<&'static str> {
     .into_iter()
     .filter_map(|(present, name)| present.then_some(name))
     .collect()
-}
-
-/// A selector and a port number.
-type GatewayPort<'a> = (&'a BTreeMap<String, String>, u16);
-
-/// Servers that are not served, and fields that have no effect.
-pub(super) fn gateways(world: &World, findings: &mut Vec<Diagnostic>) {
-    let mut owners: BTreeMap<GatewayPort<'_>, (PortClass, String)> = BTreeMap::new();
-    for item in &world.gateways {
-        for (index, server) in item.spec.servers.iter().enumerate() {
-            let field = |name: &str| format!("spec.servers[{index}].{name}");
-            match (gateway::class(server), &server.port) {
-                (Err(reason), _) => {
-                    let (name, message) = unserved(reason);
-                    findings.push(item.warning("unsupported", field(name), message));
-                }
-                (Ok(class), Some(port)) => {
-                    let key = (&item.spec.selector, port.number);
-                    let (owner_class, owner) =
-                        owners.entry(key).or_insert_with(|| (class, item.qualified_name()));
-                    if *owner_class != class {
-                        let message = format!(
-                            "port {} has another protocol by the older Gateway {owner}: this \
-                             server is not served",
-                            port.number
-                        );
-                        findings.push(item.warning("conflicting-port", field("port"), message));
-                    }
-                }
-                (Ok(_), None) => {}
-            }
-            let Some(tls) = &server.tls else { continue };
-            if !tls.ca_crl.is_empty() {
-                let message = "revocation lists are not supported yet: the field has no effect";
-                findings.push(item.warning("unsupported", field("tls.caCrl"), message));
-            }
-            let pinned =
-                !tls.verify_certificate_spki.is_empty() || !tls.verify_certificate_hash.is_empty();
-            if pinned && tls.mode != ServerTlsMode::Passthrough {
-                let message = "certificates cannot be pinned yet: the field has no effect";
-                findings.push(item.warning("unsupported", field("tls"), message));
-            }
-        }
-    }
-}
-
-fn unserved(reason: Unserved) -> (&'static str, &'static str) {
-    match reason {
-        Unserved::Credential => (
-            "tls.credentialName",
-            "certificates from Secrets are not supported yet: the server is not served; name \
-             files, or use mode ISTIO_MUTUAL or PASSTHROUGH",
-        ),
-        Unserved::Mode => ("tls.mode", "the mode is not supported yet: the server is not served"),
-        Unserved::TerminatedTcp => (
-            "tls.mode",
-            "TLS with bytes inside cannot be terminated yet: the server is not served; use \
-             protocol HTTPS, or mode PASSTHROUGH",
-        ),
-        Unserved::Bind => ("bind", "addresses cannot be chosen yet: the server is not served"),
-        Unserved::Port => ("port", "the port or its protocol is missing: the server is not served"),
-    }
 }

@@ -2,18 +2,21 @@
 
 use std::time::Duration;
 
-use xds::{FilterChain, FilterChainMatch, Listener, RouteSpecifier};
+use config::networking::ServerTlsMode;
+use xds::{FilterChain, FilterChainMatch, Listener, ListenerFilterKind, RouteSpecifier};
 
 use super::{
-    add_inspectors, empty,
+    empty,
     filter::{self, Place},
     http, tcp, wildcard,
 };
 use crate::{
     Proxy, PushContext,
     authorization::WorkloadAuthorization,
-    gateway::{PortClass, ServedPort, ServedServer, served_ports},
+    cluster,
+    gateway::{Bind, PortClass, ServedPort, ServedServer, served_ports},
     route::RouteScope,
+    tls,
 };
 
 /// How long a client's TLS handshake may take.
@@ -24,7 +27,16 @@ pub(super) fn listeners(push: &PushContext, proxy: &Proxy) -> Vec<Listener> {
     let authorization = push.authorization_policies.for_proxy(&push.world, proxy);
     let chains = Chains { push, proxy, authorization };
     let ports = served_ports(push, proxy);
-    ports.iter().filter_map(|(port, served)| chains.listener(*port, served)).collect()
+    ports.iter().filter_map(|(bind, served)| chains.listener(*bind, served)).collect()
+}
+
+/// Which routes of VirtualServices a server's bytes take.
+#[derive(Clone, Copy, Debug)]
+enum Layer {
+    /// TLS that is passed through: by server name.
+    Tls,
+    /// What is inside of TLS that is ended, or bytes.
+    Tcp,
 }
 
 struct Chains<'a> {
@@ -34,20 +46,21 @@ struct Chains<'a> {
 }
 
 impl Chains<'_> {
-    fn listener(&self, port: u16, served: &ServedPort<'_>) -> Option<Listener> {
-        let ip = wildcard(self.proxy);
+    fn listener(&self, bind: Bind, served: &ServedPort<'_>) -> Option<Listener> {
+        let ip = bind.ip.unwrap_or_else(|| wildcard(self.proxy));
+        let port = bind.port;
         let mut listener = empty(self.push, format!("{ip}_{port}"), ip, port);
         listener.filter_chains = match served.class {
             PortClass::Http => {
-                let routes = format!("http.{port}");
+                let routes = bind.http_routes();
                 vec![self.http(&listener.name, routes, FilterChainMatch::default())]
             }
             PortClass::Tls => {
                 let servers = served.servers.iter();
-                servers.flat_map(|server| self.tls(&listener.name, port, server)).collect()
+                servers.flat_map(|server| self.tls(&listener.name, bind, server)).collect()
             }
             PortClass::Tcp => {
-                served.servers.iter().flat_map(|server| self.routed(server, false)).collect()
+                served.servers.iter().flat_map(|server| self.routed(server, Layer::Tcp)).collect()
             }
         };
         unique_matches(&mut listener.filter_chains);
@@ -55,23 +68,64 @@ impl Chains<'_> {
         if listener.filter_chains.is_empty() {
             return None;
         }
-        add_inspectors(self.push, &mut listener);
+        // A client that says nothing is let go after Envoy's 15 s: those outside are not trusted
+        // to be servers that speak first.
+        let chains = &listener.filter_chains;
+        if chains.iter().any(|chain| {
+            chain.transport_socket.is_some() || !chain.filter_chain_match.server_names.is_empty()
+        }) {
+            listener.listener_filters.push(ListenerFilterKind::TlsInspector.into());
+        }
         Some(listener)
     }
 
-    fn tls(&self, listener: &str, port: u16, server: &ServedServer<'_>) -> Vec<FilterChain> {
-        if !server.terminates() {
-            return self.routed(server, true);
+    fn tls(&self, listener: &str, bind: Bind, server: &ServedServer<'_>) -> Vec<FilterChain> {
+        match server.mode() {
+            ServerTlsMode::Passthrough => return self.routed(server, Layer::Tls),
+            ServerTlsMode::AutoPassthrough => return self.auto_passthrough(server),
+            _ => {}
         }
         let Some(tls) = server.downstream_tls(&self.push.world) else { return Vec::new() };
-        let matches = FilterChainMatch {
-            server_names: tcp::server_names(server.hosts()),
-            ..FilterChainMatch::default()
+        let names = tcp::server_names(server.hosts());
+        let mut chains = if server.has_http() {
+            let matches = FilterChainMatch { server_names: names, ..FilterChainMatch::default() };
+            vec![self.http(listener, server.https_routes(bind), matches)]
+        } else {
+            let mut chains = self.routed(server, Layer::Tcp);
+            for chain in &mut chains {
+                chain.filter_chain_match.server_names.clone_from(&names);
+            }
+            chains
         };
-        let mut chain = self.http(listener, server.https_routes(port), matches);
-        chain.transport_socket = Some(tls);
-        chain.transport_socket_connect_timeout = Some(HANDSHAKE);
-        vec![chain]
+        for chain in &mut chains {
+            chain.transport_socket = Some(tls.clone());
+            chain.transport_socket_connect_timeout = Some(HANDSHAKE);
+        }
+        chains
+    }
+
+    /// A chain for each cluster of the mesh whose host the server has: mesh TLS by the server name
+    /// that spells the cluster, and nothing else.
+    fn auto_passthrough(&self, server: &ServedServer<'_>) -> Vec<FilterChain> {
+        let mut chains = Vec::new();
+        for service in self.push.services(self.proxy) {
+            let mut hosts = server.common_hosts(&service.namespace, &service.hostname);
+            if hosts.next().is_none() {
+                continue;
+            }
+            for name in cluster::sni_names(self.push, self.proxy, service) {
+                let matches = FilterChainMatch {
+                    server_names: vec![name.clone()],
+                    application_protocols: tls::mesh_alpn(),
+                    ..FilterChainMatch::default()
+                };
+                let mut filters =
+                    filter::network_filters(self.proxy, Place::Gateway, Some(&self.authorization));
+                filters.push(tcp::proxy_filter(self.push, tcp::only(name.clone()), None));
+                chains.push(tcp::plain_chain(name, matches, filters));
+            }
+        }
+        chains
     }
 
     fn http(&self, listener: &str, routes: String, matches: FilterChainMatch) -> FilterChain {
@@ -86,7 +140,7 @@ impl Chains<'_> {
     }
 
     /// Chains as the TLS or TCP routes of the gateway's VirtualServices say.
-    fn routed(&self, server: &ServedServer<'_>, tls: bool) -> Vec<FilterChain> {
+    fn routed(&self, server: &ServedServer<'_>, layer: Layer) -> Vec<FilterChain> {
         let name = server.gateway.qualified_name();
         let scope = RouteScope::gateway(self.push, self.proxy, name.clone(), server.port.number);
         let mut forwards = Vec::new();
@@ -95,7 +149,10 @@ impl Chains<'_> {
             let namespace = rule.item.meta.namespace.as_str();
             let in_common = |host: &String| server.common_hosts(namespace, host).next().is_some();
             if rule.hosts.iter().any(in_common) {
-                tcp::add_routes(&mut forwards, &scope, rule, tls);
+                match layer {
+                    Layer::Tls => tcp::add_tls_routes(&mut forwards, &scope, rule),
+                    Layer::Tcp => tcp::add_tcp_routes(&mut forwards, &scope, rule),
+                }
             }
         }
         let chain = |forward: tcp::Forward| {

@@ -86,7 +86,10 @@ pub(super) fn service_forwards(
     let mut forwards = Vec::new();
     let rules = push.virtual_services.for_sidecars(&proxy.namespace);
     for rule in rules.about_service(&service.hostname) {
-        add_routes(&mut forwards, &scope, rule, port.protocol.is_tls());
+        if port.protocol.is_tls() {
+            add_tls_routes(&mut forwards, &scope, rule);
+        }
+        add_tcp_routes(&mut forwards, &scope, rule);
     }
     if !forwards.iter().any(|forward| forward.matches == FilterChainMatch::default()) {
         let name =
@@ -99,38 +102,38 @@ pub(super) fn service_forwards(
     forwards
 }
 
-/// Adds the routes of one VirtualService; of the same match the first stays.
-pub(super) fn add_routes(
+/// Adds the TLS routes of one VirtualService; of the same match the first stays.
+pub(super) fn add_tls_routes(
     forwards: &mut Vec<Forward>,
     scope: &RouteScope<'_>,
     virtual_service: &ResolvedVirtualService,
-    tls: bool,
 ) {
-    let spec = &virtual_service.item.spec;
-    let mut add = |matches: FilterChainMatch, route: &[RouteDestination]| {
-        if !forwards.iter().any(|known| known.matches == matches) {
-            forwards.push(Forward { matches, clusters: clusters(scope, virtual_service, route) });
-        }
-    };
-    if tls {
-        for route in &spec.tls {
-            for matches in route.matches.iter().filter(|m| scope.applies(virtual_service, *m)) {
-                let filter_chain_match = FilterChainMatch {
-                    server_names: server_names(matches.sni_hosts.iter().map(String::as_str)),
-                    prefix_ranges: networks(&matches.destination_subnets),
-                    ..FilterChainMatch::default()
-                };
-                add(filter_chain_match, &route.route);
-            }
+    for route in &virtual_service.item.spec.tls {
+        for matches in route.matches.iter().filter(|m| scope.applies(virtual_service, *m)) {
+            let matches = FilterChainMatch {
+                server_names: server_names(matches.sni_hosts.iter().map(String::as_str)),
+                prefix_ranges: networks(&matches.destination_subnets),
+                ..FilterChainMatch::default()
+            };
+            add(forwards, matches, || clusters(scope, virtual_service, &route.route));
         }
     }
-    for route in &spec.tcp {
+}
+
+/// Adds the TCP routes of one VirtualService; of the same match the first stays.
+pub(super) fn add_tcp_routes(
+    forwards: &mut Vec<Forward>,
+    scope: &RouteScope<'_>,
+    virtual_service: &ResolvedVirtualService,
+) {
+    for route in &virtual_service.item.spec.tcp {
+        let to = || clusters(scope, virtual_service, &route.route);
         if route.matches.is_empty() {
-            add(FilterChainMatch::default(), &route.route);
+            add(forwards, FilterChainMatch::default(), to);
         }
         for matches in route.matches.iter().filter(|m| scope.applies(virtual_service, *m)) {
             let prefix_ranges = networks(&matches.destination_subnets);
-            add(FilterChainMatch { prefix_ranges, ..FilterChainMatch::default() }, &route.route);
+            add(forwards, FilterChainMatch { prefix_ranges, ..FilterChainMatch::default() }, to);
         }
     }
 }
@@ -141,6 +144,16 @@ pub(super) fn server_names<'a>(hosts: impl Iterator<Item = &'a str> + Clone) -> 
         return Vec::new();
     }
     hosts.map(str::to_ascii_lowercase).collect()
+}
+
+fn add(
+    forwards: &mut Vec<Forward>,
+    matches: FilterChainMatch,
+    clusters: impl FnOnce() -> Vec<TcpClusterWeight>,
+) {
+    if !forwards.iter().any(|known| known.matches == matches) {
+        forwards.push(Forward { matches, clusters: clusters() });
+    }
 }
 
 fn clusters(

@@ -18,22 +18,19 @@ pub(super) fn route_configuration(
     name: &str,
 ) -> Option<RouteConfiguration> {
     let ports = served_ports(push, proxy);
-    let servers: Vec<ServedServer<'_>> = match name.strip_prefix("http.") {
-        Some(port) => {
-            let served = ports.get(&port.parse().ok()?)?;
-            if served.class != PortClass::Http {
-                return None;
+    let servers: Vec<ServedServer<'_>> = ports
+        .iter()
+        .find_map(|(bind, served)| match served.class {
+            PortClass::Http => (bind.http_routes() == name).then(|| served.servers.clone()),
+            PortClass::Tls => {
+                let mut servers = served.servers.iter();
+                let server =
+                    servers.find(|server| server.has_http() && server.https_routes(*bind) == name);
+                server.map(|server| vec![*server])
             }
-            served.servers.clone()
-        }
-        None => ports
-            .iter()
-            .flat_map(|(port, served)| served.servers.iter().map(move |server| (*port, server)))
-            .filter(|(port, server)| server.terminates() && server.https_routes(*port) == name)
-            .map(|(_, server)| *server)
-            .take(1)
-            .collect(),
-    };
+            PortClass::Tcp => None,
+        })
+        .unwrap_or_default();
     let number = servers.first()?.port.number;
     let mut hosts = virtual_hosts(push, proxy, &servers);
     if hosts.is_empty() {

@@ -242,5 +242,5 @@ fn is_warm(
         }
         xds::Discovery::Static(_) | xds::Discovery::OriginalDst => true,
     };
-    hosts && cluster.secrets().all(|secret| secret.version() > 0)
+    hosts && cluster.secrets().all(|secret| secret.is_settled())
 }

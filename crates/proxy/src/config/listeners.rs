@@ -93,13 +93,18 @@ impl Listeners {
         let mut changed = std::mem::take(&mut self.changed);
         for slot in self.slots.values_mut() {
             let warm = slot.warming.take_if(|(listener, since)| {
-                // Without its secrets a listener would serve nobody: it waits for as long as it
-                // takes. What else is missing only costs the requests that need it.
-                let secrets = listener.secrets().all(|secret| secret.version() > 0);
+                // Without the agent's secrets a listener would serve nobody: it waits for as long
+                // as it takes. What else is missing (a gateway's credential too) only costs the
+                // connections and requests that need it.
+                let late = since.elapsed() >= WARMING_TIMEOUT;
+                let secrets = listener.secrets().all(|secret| {
+                    let optional = secret.source().server == xds::SecretServer::Ads;
+                    secret.is_settled() || (optional && late)
+                });
                 let routes = listener.route_names().all(&has_routes);
                 let clusters =
                     listener.chains().all(|chain| !chain.tcp_clusters().any(&is_warming));
-                secrets && ((routes && clusters) || since.elapsed() >= WARMING_TIMEOUT)
+                secrets && ((routes && clusters) || late)
             });
             if let Some((listener, _)) = warm {
                 if let Some(old) = slot.active.replace(Arc::clone(&listener)) {

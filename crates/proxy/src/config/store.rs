@@ -10,7 +10,7 @@ use xds::{Resource, ResourceType};
 use super::{
     clusters::Clusters, dns::Resolvers, listeners::Listeners, routes::Routes, sockets::Sockets,
 };
-use crate::{shared::Shared, snapshot::Snapshot, tls::SecretValue};
+use crate::{shared::Shared, snapshot::Snapshot, tls::{SecretSlot, SecretValue}};
 
 /// All resources.
 #[derive(Debug)]
@@ -72,7 +72,7 @@ impl Store {
             }
         }
         for name in removed {
-            self.remove(kind, name);
+            self.remove(kind, name, server);
         }
         self.received.insert(kind);
         self.count(kind, refused.is_empty());
@@ -102,18 +102,8 @@ impl Store {
         secret: &xds::Secret,
         server: Option<&xds::SecretServer>,
     ) -> Result<(), String> {
-        let value = SecretValue::new(secret)?;
-        let all = self.shared.secrets.all();
-        let slots = all.iter().filter(|slot| {
-            slot.source().name == secret.name
-                && matches!(
-                    (&slot.source().server, server),
-                    (xds::SecretServer::Ads, Some(xds::SecretServer::Ads))
-                        | (xds::SecretServer::Cluster(_), Some(xds::SecretServer::Cluster(_)))
-                )
-        });
-        let value = Arc::new(value);
-        for slot in slots {
+        let value = Arc::new(SecretValue::new(secret)?);
+        for slot in self.secret_slots(&secret.name, server) {
             slot.set(Arc::clone(&value));
         }
         if let SecretValue::Identity(identity) = &*value
@@ -126,11 +116,32 @@ impl Store {
         Ok(())
     }
 
-    fn remove(&mut self, kind: ResourceType, name: &str) {
+    /// The slots of a secret of one server.
+    fn secret_slots(
+        &self,
+        name: &str,
+        server: Option<&xds::SecretServer>,
+    ) -> impl Iterator<Item = Arc<SecretSlot>> {
+        use xds::SecretServer::{Ads, Cluster};
+        let all = self.shared.secrets.all().into_iter();
+        all.filter(move |slot| {
+            let source = slot.source();
+            let same = matches!(
+                (&source.server, server),
+                (Ads, Some(Ads)) | (Cluster(_), Some(Cluster(_)))
+            );
+            same && source.name == name
+        })
+    }
+
+    fn remove(&mut self, kind: ResourceType, name: &str, server: Option<&xds::SecretServer>) {
         match kind {
+            ResourceType::Secret => {
+                self.secret_slots(name, server).for_each(|slot| slot.set_absent());
+            }
             ResourceType::Cluster => self.clusters.remove(name),
             ResourceType::Listener => self.listeners.remove(name),
-            // Hosts and routes go with what needs them; secrets are kept until they are replaced.
+            // Hosts and routes go with what needs them. Secrets are used until they are replaced.
             _ => {}
         }
         self.shared.dump.remove(kind, name);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use arc_swap::ArcSwapOption;
 use pki::{
     SanMatcher,
-    tls::{ClientAuth, PeerPolicy, Versions, server_config},
+    tls::{Ciphers, ClientAuth, PeerPolicy, Server, Versions},
 };
 use rustls::ServerConfig;
 
@@ -17,18 +17,20 @@ use super::{
 /// What a filter chain's `DownstreamTlsContext` comes to.
 #[derive(Debug)]
 pub(crate) struct DownstreamTls {
-    certificate: Arc<SecretSlot>,
+    certificates: Vec<Arc<SecretSlot>>,
     trust: Option<TrustSource>,
     names: Vec<SanMatcher>,
     require_client_certificate: bool,
     alpn: Vec<Vec<u8>>,
     versions: Versions,
+    ciphers: Ciphers,
     built: ArcSwapOption<Built>,
 }
 
 #[derive(Debug)]
 struct Built {
-    versions: (u64, u64),
+    /// The secrets' versions, that of the trust bundle last.
+    versions: Vec<u64>,
     config: Arc<ServerConfig>,
     /// The same without ALPN.
     silent: Arc<ServerConfig>,
@@ -56,12 +58,12 @@ impl DownstreamTls {
         exchange: bool,
     ) -> Result<Self, TlsError> {
         let common = &context.common;
-        let [certificate] = common.certificates.as_slice() else {
+        if common.certificates.is_empty() {
             return Err(unsupported(
                 "common_tls_context.tls_certificate_sds_secret_configs",
-                format!("exactly one certificate is supported, not {}", common.certificates.len()),
+                "a server needs a certificate",
             ));
-        };
+        }
         let validation = common.validation.as_ref();
         let trust = validation.map(|v| TrustSource::new(&v.trusted_ca, secrets)).transpose()?;
         if context.require_client_certificate
@@ -73,12 +75,13 @@ impl DownstreamTls {
             ));
         }
         Ok(Self {
-            certificate: secrets.slot(certificate),
+            certificates: common.certificates.iter().map(|one| secrets.slot(one)).collect(),
             trust,
             names: validation.map(san_matchers).transpose()?.unwrap_or_default(),
             require_client_certificate: context.require_client_certificate,
             alpn: alpn(&common.alpn, exchange),
             versions: versions(&common.params)?,
+            ciphers: Ciphers::new(&common.params.cipher_suites),
             built: ArcSwapOption::empty(),
         })
     }
@@ -86,12 +89,12 @@ impl DownstreamTls {
     /// The secrets that it cannot do without.
     pub(crate) fn secrets(&self) -> impl Iterator<Item = &Arc<SecretSlot>> {
         let trust = self.trust.as_ref().and_then(TrustSource::slot);
-        std::iter::once(&self.certificate).chain(trust)
+        self.certificates.iter().chain(trust)
     }
 
     /// The URI name of the certificate of the moment.
     pub(crate) fn local_uri(&self) -> Option<String> {
-        match self.certificate.value().as_deref() {
+        match self.certificates.first()?.value().as_deref() {
             Some(SecretValue::Identity(identity)) => identity.leaf().uri_sans.first().cloned(),
             _ => None,
         }
@@ -102,14 +105,15 @@ impl DownstreamTls {
     /// # Errors
     /// When a secret is missing or unusable: the handshake must be refused.
     pub(crate) fn config(&self, offered: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
-        let trust = self.trust.as_ref().and_then(TrustSource::slot);
-        let current = (self.certificate.version(), trust.map_or(0, |slot| slot.version()));
+        let current: Vec<u64> = self.secrets().map(|slot| slot.version()).collect();
         if let Some(built) = self.built.load().as_ref()
             && built.versions == current
         {
             return Ok(built.config(offered));
         }
-        let identity = self.certificate.identity()?;
+        let identities: Vec<_> =
+            self.certificates.iter().map(|slot| slot.identity()).collect::<Result<_, _>>()?;
+        let identities: Vec<_> = identities.iter().map(AsRef::as_ref).collect();
         let bundle = self.trust.as_ref().map(TrustSource::bundle).transpose()?.flatten();
         let clients = match bundle {
             None => ClientAuth::None,
@@ -122,7 +126,14 @@ impl DownstreamTls {
                 }
             }
         };
-        let config = server_config(&identity, clients, self.alpn.clone(), self.versions)?;
+        let server = Server {
+            identities: &identities,
+            clients,
+            alpn: self.alpn.clone(),
+            versions: self.versions,
+            ciphers: &self.ciphers,
+        };
+        let config = server.config()?;
         let mut silent = ServerConfig::clone(&config);
         silent.alpn_protocols.clear();
         let built = Arc::new(Built { versions: current, config, silent: Arc::new(silent) });

@@ -4,7 +4,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::SystemTime,
 };
@@ -53,6 +53,8 @@ pub(crate) struct SecretSlot {
     source: xds::SecretSource,
     value: ArcSwapOption<SecretValue>,
     version: AtomicU64,
+    /// Its server has said that there is no such secret.
+    absent: AtomicBool,
     updated: Mutex<SystemTime>,
 }
 
@@ -65,6 +67,18 @@ impl SecretSlot {
     /// Grows with each value; 0 until the first.
     pub(crate) fn version(&self) -> u64 {
         self.version.load(Ordering::Acquire)
+    }
+
+    /// Its server says that there is no such secret. A value that came before stays in use.
+    pub(crate) fn set_absent(&self) {
+        self.absent.store(true, Ordering::Release);
+    }
+
+    /// Whether nothing has to wait for it: it is here, or it is one of the control plane's that
+    /// does not exist. What needs it refuses handshakes until it comes.
+    pub(crate) fn is_settled(&self) -> bool {
+        let absent = self.absent.load(Ordering::Acquire);
+        self.version() > 0 || (absent && self.source.server == xds::SecretServer::Ads)
     }
 
     /// When the value came.
@@ -119,6 +133,7 @@ impl SecretStore {
             source: source.clone(),
             value: ArcSwapOption::empty(),
             version: AtomicU64::new(0),
+            absent: AtomicBool::new(false),
             updated: Mutex::new(SystemTime::UNIX_EPOCH),
         });
         slots.insert(source.clone(), Arc::clone(&slot));

@@ -45,6 +45,12 @@ pub(super) fn ads() -> ConfigSource {
     }
 }
 
+/// The aggregated stream, waited for as long as a proxy waits by itself: a credential that does not
+/// exist must not hold up the rest of a listener for ever. Istio writes it so too.
+pub(super) fn ads_for_credentials() -> ConfigSource {
+    ConfigSource { initial_fetch_timeout: None, ..ads() }
+}
+
 /// A source that must be the aggregated stream. How long a proxy waits for it is its own affair.
 pub(super) fn decode_ads(source: ConfigSource, cx: &mut Context) -> Result<()> {
     use config_source::ConfigSourceSpecifier as Specifier;

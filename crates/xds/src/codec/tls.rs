@@ -199,7 +199,7 @@ fn decode_params(message: TlsParameters, cx: &mut Context) -> Result<TlsParams> 
 
 fn encode_secret_source(value: &SecretSource) -> SdsSecretConfig {
     let source = match &value.server {
-        SecretServer::Ads => any::ads(),
+        SecretServer::Ads => any::ads_for_credentials(),
         SecretServer::Cluster(cluster) => grpc_source(cluster),
     };
     SdsSecretConfig { name: value.name.clone(), sds_config: Some(source) }
