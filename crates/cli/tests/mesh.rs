@@ -10,8 +10,8 @@ mod mesh {
     pub(crate) mod envoy;
     pub(crate) mod explain;
     pub(crate) mod failures;
-    pub(crate) mod metrics;
     pub(crate) mod ingress_tls;
+    pub(crate) mod metrics;
     pub(crate) mod security;
 }
 

@@ -16,9 +16,7 @@ use tonic::Code;
 
 use plane::client::{DeltaStream, SotwStream, node, plaintext, secure};
 use plane::fixture::{Fixture, SERVICE, with_token};
-use xds::ResourceType::{
-    Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret,
-};
+use xds::ResourceType::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret};
 
 const REVIEWS: &str = "outbound|9080||reviews.shop.svc.cluster.local";
 

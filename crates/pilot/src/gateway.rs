@@ -221,10 +221,8 @@ pub(crate) fn merge<'a>(
 
 impl<'a> Merged<'a> {
     fn add(&mut self, bind: Bind, class: PortClass, server: ServedServer<'a>) {
-        let served = self
-            .ports
-            .entry(bind)
-            .or_insert_with(|| ServedPort { class, servers: Vec::new() });
+        let served =
+            self.ports.entry(bind).or_insert_with(|| ServedPort { class, servers: Vec::new() });
         match served.conflict(class, &server) {
             Some(conflict) => self.conflicts.push((server, conflict)),
             None => served.servers.push(server),
@@ -265,8 +263,7 @@ pub(crate) fn served_ports<'a>(
         target.filter(|_| translate).map_or(number, |(target, _, _)| *target)
     };
     let gateways = push.world.gateways.iter().map(AsRef::as_ref);
-    let selected =
-        gateways.filter(|item| label::selects(&item.spec.selector, &proxy.labels));
+    let selected = gateways.filter(|item| label::selects(&item.spec.selector, &proxy.labels));
     let mut ports = merge(selected, listener_port).ports;
     ports.retain(|bind, _| bind.port >= 1024 || !proxy.is_unprivileged());
     ports

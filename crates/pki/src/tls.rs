@@ -145,15 +145,14 @@ impl Server<'_> {
         let versions = self.ciphers.usable(self.versions);
         let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(versions.list())?;
-        let builder = match self.clients {
-            ClientAuth::None => builder.with_no_client_auth(),
-            ClientAuth::Optional(policy) => {
-                builder.with_client_cert_verifier(verify::client_verifier(policy, &provider, false))
-            }
-            ClientAuth::Required(policy) => {
-                builder.with_client_cert_verifier(verify::client_verifier(policy, &provider, true))
-            }
-        };
+        let builder =
+            match self.clients {
+                ClientAuth::None => builder.with_no_client_auth(),
+                ClientAuth::Optional(policy) => builder
+                    .with_client_cert_verifier(verify::client_verifier(policy, &provider, false)),
+                ClientAuth::Required(policy) => builder
+                    .with_client_cert_verifier(verify::client_verifier(policy, &provider, true)),
+            };
         let mut config = builder.with_cert_resolver(certificates::resolver(self.identities));
         config.alpn_protocols = self.alpn;
         if !resumable {

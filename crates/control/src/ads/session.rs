@@ -295,9 +295,7 @@ impl Session {
                     Listener | RouteConfiguration => {
                         self.routed.resources(&self.proxy, kind, subscription)
                     }
-                    Secret => {
-                        self.latest.secrets(self.proven_namespace.as_deref(), subscription)
-                    }
+                    Secret => self.latest.secrets(self.proven_namespace.as_deref(), subscription),
                     _ => self.latest.resources(&self.proxy, kind, subscription),
                 });
                 self.made.insert(kind, (subscription.clone(), Arc::clone(&made)));

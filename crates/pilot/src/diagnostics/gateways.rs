@@ -15,8 +15,7 @@ use crate::{
 };
 
 pub(super) fn collect(world: &World, findings: &mut Vec<Diagnostic>) {
-    let mut by_selector: BTreeMap<&BTreeMap<String, String>, Vec<&Item<Gateway>>> =
-        BTreeMap::new();
+    let mut by_selector: BTreeMap<&BTreeMap<String, String>, Vec<&Item<Gateway>>> = BTreeMap::new();
     for item in &world.gateways {
         by_selector.entry(&item.spec.selector).or_default().push(item);
         servers(item, findings);
@@ -107,9 +106,7 @@ fn unserved(reason: Unserved) -> (&'static str, &'static str) {
             "clients cannot be checked by revocation lists and pinned certificates yet: the \
              server is not served, since it would let in too many",
         ),
-        Unserved::Bind => {
-            ("bind", "only IP addresses can be bound: the server is not served")
-        }
+        Unserved::Bind => ("bind", "only IP addresses can be bound: the server is not served"),
         Unserved::Port => ("port", "the port or its protocol is missing: the server is not served"),
     }
 }

@@ -9,9 +9,7 @@ use config::{
     visibility::Visibility,
 };
 
-use crate::{
-    World, route::unsupported_headers, world::Item,
-};
+use crate::{World, route::unsupported_headers, world::Item};
 
 /// Delegates, claims, and hosts that an older rule owns.
 pub(super) fn virtual_services(world: &World, findings: &mut Vec<Diagnostic>) {

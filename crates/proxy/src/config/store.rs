@@ -10,7 +10,11 @@ use xds::{Resource, ResourceType};
 use super::{
     clusters::Clusters, dns::Resolvers, listeners::Listeners, routes::Routes, sockets::Sockets,
 };
-use crate::{shared::Shared, snapshot::Snapshot, tls::{SecretSlot, SecretValue}};
+use crate::{
+    shared::Shared,
+    snapshot::Snapshot,
+    tls::{SecretSlot, SecretValue},
+};
 
 /// All resources.
 #[derive(Debug)]
