@@ -1,5 +1,7 @@
 //! VirtualServices with their hosts and gateways resolved, and which of them hold for a proxy.
 
+mod delegate;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::{Arc, PoisonError, RwLock},
@@ -8,8 +10,11 @@ use std::{
 use config::{
     VirtualService,
     host::{self, CLUSTER_DOMAIN},
+    networking::HttpRoute,
     visibility::Visibility,
 };
+
+pub(crate) use delegate::{Delegates, Undelegated};
 
 use crate::{World, world::Item};
 
@@ -25,10 +30,16 @@ pub(crate) struct ResolvedVirtualService {
     /// `mesh` or `namespace/name`.
     pub(crate) gateways: Vec<String>,
     visibility: Visibility,
+    /// The rules with those of delegates in their places, where it has any.
+    delegated: Option<Vec<HttpRoute>>,
 }
 
 impl ResolvedVirtualService {
-    fn new(item: &Arc<Item<VirtualService>>, default_export: &[String]) -> Self {
+    fn new(
+        item: &Arc<Item<VirtualService>>,
+        default_export: &[String],
+        delegates: &Delegates<'_>,
+    ) -> Self {
         let namespace = &item.meta.namespace;
         let spec = &item.spec;
         Self {
@@ -44,7 +55,13 @@ impl ResolvedVirtualService {
                 .map(|name| resolve_gateway(name, namespace))
                 .collect(),
             visibility: Visibility::new(&spec.export_to, default_export, namespace),
+            delegated: delegates.merged(item),
         }
+    }
+
+    /// The HTTP rules, in their order.
+    pub(crate) fn http(&self) -> &[HttpRoute] {
+        self.delegated.as_deref().unwrap_or(&self.item.spec.http)
     }
 
     /// Whether a proxy in `namespace` sees it.
@@ -77,7 +94,7 @@ pub(crate) fn resolve_gateway(name: &str, namespace: &str) -> String {
     }
 }
 
-/// All VirtualServices, oldest first; delegates are left out.
+/// All VirtualServices, oldest first; delegates are in the roots that name them.
 #[derive(Debug)]
 pub(crate) struct VirtualServices {
     all: Vec<Arc<ResolvedVirtualService>>,
@@ -91,8 +108,9 @@ impl VirtualServices {
     pub(crate) fn new(world: &World) -> Self {
         let default_export = &world.mesh.default_virtual_service_export_to;
         let all = world.virtual_services.iter().filter(|item| !item.spec.is_delegate());
-        let all: Vec<_> =
-            all.map(|item| Arc::new(ResolvedVirtualService::new(item, default_export))).collect();
+        let delegates = Delegates::new(world);
+        let resolve = |item| ResolvedVirtualService::new(item, default_export, &delegates);
+        let all: Vec<_> = all.map(|item| Arc::new(resolve(item))).collect();
         let mut by_gateway: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (position, service) in all.iter().enumerate() {
             for gateway in &service.gateways {

@@ -9,20 +9,27 @@ use config::{
     visibility::Visibility,
 };
 
-use crate::{World, route::unsupported_headers, world::Item};
+use crate::{
+    World,
+    route::unsupported_headers,
+    virtual_service::{Delegates, Undelegated},
+    world::Item,
+};
 
 /// Delegates, claims, and hosts that an older rule owns.
 pub(super) fn virtual_services(world: &World, findings: &mut Vec<Diagnostic>) {
     let mut owners: BTreeMap<(String, Viewers), &Item<VirtualService>> = BTreeMap::new();
+    let delegates = Delegates::new(world);
     for item in &world.virtual_services {
-        if item.spec.is_delegate() {
-            let message = "a VirtualService without hosts is a delegate, which is not supported \
-                           yet: its routes have no effect";
-            findings.push(item.warning("unsupported", "spec.hosts", message));
-            continue;
-        }
         for (index, rule) in item.spec.http.iter().enumerate() {
             http_rule(item, index, rule, findings);
+            for problem in delegates.problems(item, rule) {
+                let field = format!("spec.http[{index}].delegate");
+                findings.push(item.warning("lost-delegate", field, undelegated(&problem)));
+            }
+        }
+        if item.spec.is_delegate() {
+            continue;
         }
         if !item.spec.applies_to_mesh() {
             continue;
@@ -48,6 +55,25 @@ pub(super) fn virtual_services(world: &World, findings: &mut Vec<Diagnostic>) {
     }
 }
 
+fn undelegated(problem: &Undelegated) -> String {
+    match problem {
+        Undelegated::Missing(name) => {
+            format!("there is no VirtualService {name}: the rule is passed over")
+        }
+        Undelegated::Root(name) => format!(
+            "the VirtualService {name} has hosts of its own, which a delegate has not: the rule \
+             is passed over"
+        ),
+        Undelegated::Hidden(name) => format!(
+            "the VirtualService {name} is not exported to this namespace: the rule is passed over"
+        ),
+        Undelegated::Conflict(name, index) => format!(
+            "rule {index} of the VirtualService {name} asks for what this rule's match excludes \
+             (or has a regular expression where both match): it is left out"
+        ),
+    }
+}
+
 /// Who sees a rule, as a key.
 type Viewers = Vec<String>;
 
@@ -69,9 +95,6 @@ fn http_rule(
     let mut unsupported = |name: &str, message: &str| {
         findings.push(item.warning("unsupported", field(name), message));
     };
-    if rule.delegate.is_some() {
-        unsupported("delegate", "delegates are not supported yet: the rule is passed over");
-    }
     for (number, block) in rule.matches.iter().enumerate() {
         if let Some(name) = unsupported_headers(block).next() {
             let message = format!(

@@ -21,11 +21,7 @@ use crate::{
 /// The routes of a VirtualService for one proxy and port, up to the first that takes everything.
 pub(super) fn routes(scope: &RouteScope<'_>, service: &ResolvedVirtualService) -> Vec<Route> {
     let mut routes = Vec::new();
-    for rule in &service.item.spec.http {
-        // Not served yet, and reported as such: requests go on to the next rule.
-        if rule.delegate.is_some() {
-            continue;
-        }
+    for rule in service.http() {
         let blocks: Vec<Option<&HttpMatchRequest>> = match rule.matches.as_slice() {
             [] => vec![None],
             blocks => blocks.iter().map(Some).collect(),
