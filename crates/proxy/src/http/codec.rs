@@ -88,7 +88,7 @@ pub(crate) async fn serve(
     stats.cx_active.inc();
     let decided = match decide(&connection, &manager, version) {
         Some(decided) => Ok(decided),
-        None => has_preface(&mut io).await,
+        None => in_time(&manager, has_preface(&mut io)).await,
     };
     if let Ok(http2) = decided {
         let http = Rc::new(HttpConnection {
@@ -132,6 +132,21 @@ fn decide(
         (Some(b"http/1.1" | b"http/1.0"), _) => Some(false),
         (None, Some(HttpVersion::Http10 | HttpVersion::Http11)) => Some(false),
         _ => None,
+    }
+}
+
+/// Ends the wait for a client's first bytes as it would end later.
+async fn in_time(
+    manager: &Manager,
+    waiting: impl Future<Output = io::Result<bool>>,
+) -> io::Result<bool> {
+    let config = &manager.engine.config;
+    let limit = config.request_headers_timeout.filter(|timeout| !timeout.is_zero());
+    match limit.unwrap_or_else(|| config.idle_timeout.unwrap_or(DEFAULT_IDLE)) {
+        Duration::ZERO => waiting.await,
+        limit => tokio::time::timeout(limit, waiting)
+            .await
+            .unwrap_or_else(|_elapsed| Err(io::ErrorKind::TimedOut.into())),
     }
 }
 

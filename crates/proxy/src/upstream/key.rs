@@ -15,8 +15,8 @@ pub(crate) enum Wire {
     Auto,
 }
 
-/// ALPN names that a filter chose instead of the cluster's. Told apart by where they are: the list
-/// stays there for as long as a pool refers to it.
+/// ALPN names that a filter chose instead of the cluster's. Nearly always the very same list is
+/// compared; lists of other listeners say the same.
 #[derive(Clone, Debug)]
 pub(crate) struct Alpn {
     overrides: Arc<[xds::AlpnOverride]>,
@@ -40,7 +40,8 @@ impl Alpn {
 
 impl PartialEq for Alpn {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.overrides, &other.overrides) && self.index == other.index
+        let same = Arc::ptr_eq(&self.overrides, &other.overrides) && self.index == other.index;
+        same || self.names() == other.names()
     }
 }
 
@@ -48,7 +49,8 @@ impl Eq for Alpn {}
 
 impl Hash for Alpn {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.index.hash(state);
+        // Equal lists have equal lengths; a pool's key has other fields to tell it by.
+        self.names().len().hash(state);
     }
 }
 

@@ -123,9 +123,8 @@ impl ClusterLocal {
             pool.close_old();
             if !original && !live.contains(&key.address) {
                 pool.close_idle();
-                return pool.is_busy();
             }
-            !(original && pool.is_unused())
+            pool.is_busy()
         });
     }
 

@@ -329,14 +329,9 @@ impl Pool {
         self.shared.borrow_mut().retain(|connection| connection.member.streams.get() > 0);
     }
 
-    /// Whether requests wait or are open.
+    /// Whether there are connections, or requests that wait for one.
     pub(super) fn is_busy(&self) -> bool {
         self.open.get() > 0 || self.connecting.get() > 0 || !self.waiting.borrow().is_empty()
-    }
-
-    /// Whether there is nothing in it.
-    pub(super) fn is_unused(&self) -> bool {
-        !self.is_busy()
     }
 }
 

@@ -175,3 +175,25 @@ async fn a_control_plane_that_goes_away_costs_nothing() {
     assert!(!pushed.contains(&address.to_string()), "{pushed:?}");
     assert_eq!(fixture.stat("control_plane.connected_state").await, 1);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_update_of_a_listener_keeps_requests_that_are_open() {
+    let app = Upstream::http("v1").await;
+    let (fixture, address) = simple(&[app.address], to(action("reviews"))).await;
+    until(address, "/", 200).await;
+    let slow = tokio::spawn(call_at(address, get("/delay/600", &[])));
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let mut manager =
+        crate::resources::manager(xds::RouteSpecifier::Rds("9080".into()), &fixture.log);
+    manager.server_name = "changed".into();
+    fixture.xds.put(lds(listener(address, vec![crate::resources::http_chain("http", manager)])));
+    eventually("the change", || async {
+        let answer = call_at(address, get("/", &[])).await;
+        assert_eq!(answer.status, 200);
+        if answer.header("server") == "changed" { Ok(()) } else { Err(answer) }
+    })
+    .await;
+    let answer = slow.await.unwrap();
+    assert_eq!((answer.status.as_u16(), answer.header("server")), (200, "istio-envoy"));
+    assert_eq!(answer.header("connection"), "close");
+}
