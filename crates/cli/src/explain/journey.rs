@@ -100,7 +100,8 @@ pub(crate) struct Endpoint {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Step {
     /// What kind of decision: `name`, `listener`, `filter_chain`, `policy`, `route_config`,
-    /// `virtual_host`, `route`, `fault`, `cluster`, `transport`, `answer`.
+    /// `virtual_host`, `route`, `fault`, `cluster`, `transport`, `rewrite`, `path`, `cors`,
+    /// `diagnostic`, `answer`.
     pub(crate) stage: &'static str,
     /// What was chosen.
     pub(crate) name: String,

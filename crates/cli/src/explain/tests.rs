@@ -52,8 +52,10 @@ struct Expected {
 impl Rule {
     fn document(&self, place: usize) -> String {
         let group = match self.kind.as_str() {
-            "VirtualService" | "DestinationRule" | "Gateway" => "networking.istio.io/v1",
+            "VirtualService" | "DestinationRule" | "Gateway" | "ServiceEntry" | "WorkloadEntry"
+            | "Sidecar" => "networking.istio.io/v1",
             "PeerAuthentication" | "AuthorizationPolicy" => "security.istio.io/v1",
+            "Telemetry" => "telemetry.istio.io/v1",
             "Deployment" => "apps/v1",
             "EndpointSlice" => "discovery.k8s.io/v1",
             _ => "v1",
@@ -93,6 +95,9 @@ fn mesh(world: &str, case: &Case) -> Option<Mesh> {
         text += &rule.document(place);
     }
     let parsed = config::parse_file("case.yaml", &text);
+    if parsed.has_errors() {
+        return None;
+    }
     let namespaces: BTreeSet<&str> =
         parsed.objects.iter().map(|object| object.meta.namespace.as_str()).collect();
     let labels: String = namespaces

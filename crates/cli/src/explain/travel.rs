@@ -146,7 +146,14 @@ impl<'a> Travel<'a> {
             snapshot.listener_for(destination).map(|listener| (destination, listener.clone()))
         };
         let Some((destination, listener)) = found.or_else(|| at(self.call.port)) else {
-            let ports: Vec<String> = snapshot.listeners().keys().cloned().collect();
+            let mut ports: Vec<String> = snapshot.listeners().keys().cloned().collect();
+            ports.sort();
+            // A server that cannot be served is told there, with the reason.
+            let told = self.mesh.push.diagnostics().iter();
+            let of_gateways = told.filter(|one| {
+                one.object.as_ref().is_some_and(|key| key.kind == config::Kind::Gateway)
+            });
+            record.steps.extend(of_gateways.map(|one| Step::new("diagnostic", one.to_string())));
             let why = format!(
                 "no listener of the gateway is on port {}; it has {}",
                 self.call.port,
