@@ -10,6 +10,7 @@ use std::sync::{Arc, atomic::Ordering};
 use crate::{
     Host, HostSet,
     hash_ring::HashRing,
+    locality::split,
     priority::{Census, Share, shares},
 };
 
@@ -30,6 +31,8 @@ pub struct Pick<'a> {
 pub struct Balancer {
     policy: xds::LbPolicy,
     panic_threshold: u64,
+    /// Whether localities share the load by their weights.
+    by_locality: bool,
     start: usize,
     view: Option<View>,
 }
@@ -45,7 +48,7 @@ struct View {
 /// Hosts of one priority and state, among which the policy chooses.
 #[derive(Debug)]
 struct Group {
-    /// The sum of its own and all earlier groups' shares of the load, in percent.
+    /// The sum of its own and all earlier groups' shares of the load, in parts of [`Balancer::whole`].
     up_to: u64,
     hosts: Vec<Arc<Host>>,
     /// Whether the hosts' weights differ.
@@ -62,9 +65,20 @@ impl Balancer {
         Self {
             policy: cluster.lb_policy.clone(),
             panic_threshold: u64::from(cluster.healthy_panic_threshold.unwrap_or(50).min(100)),
+            by_locality: cluster.locality_weighted,
             start: 0,
             view: None,
         }
+    }
+
+    /// What groups share: percents, or finer parts where localities have weights.
+    fn whole(&self) -> u64 {
+        100 * self.parts()
+    }
+
+    /// Parts of a percent.
+    fn parts(&self) -> u64 {
+        if self.by_locality { 1 << 20 } else { 1 }
     }
 
     /// Starts round robin at another place, so that workers do not all begin with the same host.
@@ -101,8 +115,9 @@ impl Balancer {
         if !current {
             self.view = Some(self.view_of(hosts, epoch));
         }
+        let whole = self.whole();
         let groups = &mut self.view.as_mut()?.groups;
-        let point = if groups.len() > 1 { number % 100 } else { 0 };
+        let point = if groups.len() > 1 { number % whole } else { 0 };
         let group = groups.iter_mut().find(|group| point < group.up_to)?;
         Some((&self.policy, group))
     }
@@ -119,9 +134,25 @@ impl Balancer {
                 groups.push(Group::new(up_to, hosts, self.start));
             }
         };
-        for (level, Share { healthy, degraded, panic }) in levels.iter().zip(shares) {
-            add(healthy, select(level, |host| panic || host.is_healthy()));
-            add(degraded, select(level, |host| panic || host.is_degraded()));
+        let factor = hosts.overprovisioning_factor();
+        for (priority, (level, share)) in levels.iter().zip(shares).enumerate() {
+            let Share { healthy, degraded, panic } = share;
+            for (percent, wanted) in
+                [(healthy, Host::is_healthy as fn(&Host) -> bool), (degraded, Host::is_degraded)]
+            {
+                let usable = |host: &Host| panic || wanted(host);
+                let share = percent * self.parts();
+                if !self.by_locality {
+                    add(share, select(level, usable));
+                    continue;
+                }
+                let factor = (!panic).then_some(factor);
+                for (share, members) in
+                    split(share, (level, hosts.localities(priority)), factor, usable)
+                {
+                    add(share, members);
+                }
+            }
         }
         // Round robin goes on where it was.
         for (group, old) in groups.iter_mut().zip(self.view.iter().flat_map(|view| &view.groups)) {

@@ -76,6 +76,9 @@ const LOWEST_PRIORITY: usize = 128;
 #[derive(Debug, Default)]
 pub struct HostSet {
     priorities: Vec<Vec<Arc<Host>>>,
+    /// The localities of each priority with their weights; without one it takes no load where
+    /// weights count.
+    localities: Vec<Vec<(xds::Locality, u32)>>,
     overprovisioning_factor: Option<u32>,
     /// How often a host was ejected or came back, in this set and those before and after it.
     health_epoch: Arc<AtomicU64>,
@@ -88,11 +91,15 @@ impl HostSet {
             previous.hosts().map(|host| (&host.endpoint.address, &host.state)).collect();
         let mut fresh: HashMap<xds::Address, Arc<HostState>> = HashMap::new();
         let mut priorities: Vec<Vec<Arc<Host>>> = Vec::new();
+        let mut localities: Vec<Vec<(xds::Locality, u32)>> = Vec::new();
         for locality in &assignment.localities {
             let index = usize::try_from(locality.priority).unwrap_or(0).min(LOWEST_PRIORITY);
             if priorities.len() <= index {
                 priorities.resize_with(index + 1, Vec::new);
+                localities.resize_with(index + 1, Vec::new);
             }
+            let weight = locality.load_balancing_weight.unwrap_or(0);
+            localities[index].push((locality.locality.clone(), weight));
             for endpoint in &locality.endpoints {
                 let state = match known.get(&endpoint.address) {
                     Some(state) => Arc::clone(state),
@@ -108,6 +115,7 @@ impl HostSet {
         }
         Self {
             priorities,
+            localities,
             overprovisioning_factor: assignment.overprovisioning_factor,
             health_epoch: Arc::clone(&previous.health_epoch),
         }
@@ -116,6 +124,11 @@ impl HostSet {
     /// Hosts by priority.
     pub fn priorities(&self) -> &[Vec<Arc<Host>>] {
         &self.priorities
+    }
+
+    /// The localities of a priority with their weights.
+    pub(crate) fn localities(&self, priority: usize) -> &[(xds::Locality, u32)] {
+        self.localities.get(priority).map_or(&[], Vec::as_slice)
     }
 
     /// All hosts.

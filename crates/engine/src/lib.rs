@@ -14,6 +14,7 @@ mod hash_ring;
 mod host;
 mod http_connection_manager;
 mod listener;
+mod locality;
 mod matcher;
 mod outlier_detection;
 pub mod path;

@@ -59,6 +59,7 @@ fn base(world: &World, name: String, discovery: Discovery) -> Cluster {
         connect_timeout: world.mesh.connect_timeout(),
         lb_policy,
         healthy_panic_threshold: Some(0),
+        locality_weighted: false,
         circuit_breakers: unlimited(),
         outlier_detection: None,
         transport_socket: None,

@@ -1,18 +1,18 @@
 //! The endpoints of an outbound cluster (EDS): those of the port, in the subset, by locality, with
 //! what each says about its workload and the TLS that it takes.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod locality;
+
+use std::collections::BTreeMap;
 
 use config::label;
-use xds::{
-    Address, Endpoint, HealthStatus, LoadAssignment, Locality, LocalityEndpoints, Metadata, Struct,
-    Value,
-};
+use xds::{Address, Endpoint, HealthStatus, LoadAssignment, Metadata, Struct, Value};
+
+use locality::{Caller, Placed};
 
 use crate::{
     Proxy, PushContext,
     cluster::{OutboundName, is_eds},
-    destination_rule::Policy,
     world::{ServiceEndpoint, Workload},
 };
 
@@ -53,57 +53,22 @@ pub(crate) fn load_assignment(
             && (sni.is_none() || push.takes_mtls(endpoint))
             && subset.is_none_or(|subset| label::selects(&subset.labels, labels))
     });
-    let mut localities: BTreeMap<&Locality, Vec<Endpoint>> = BTreeMap::new();
-    for found in endpoints {
-        localities.entry(&found.locality).or_default().push(endpoint(push, found));
-    }
+    let placed = endpoints.map(|found| Placed {
+        endpoint: endpoint(push, found),
+        locality: &found.locality,
+        labels: found.workload.as_ref().map_or(&no_labels, |workload| &workload.labels),
+    });
+    let caller = Caller {
+        locality: &proxy.locality,
+        labels: &proxy.labels,
+        setting: policy.load_balancer.and_then(|lb| lb.locality_lb_setting.as_ref()),
+        has_outlier_detection: policy.outlier_detection.is_some(),
+    };
     Some(LoadAssignment {
         cluster_name: name.to_owned(),
-        localities: by_priority(localities, proxy, policy),
+        localities: caller.arrange(placed.collect()),
         overprovisioning_factor: None,
     })
-}
-
-/// The localities with their weights. With outlier detection nearer ones come first, so that calls
-/// leave a locality only when its endpoints fail.
-fn by_priority(
-    localities: BTreeMap<&Locality, Vec<Endpoint>>,
-    proxy: &Proxy,
-    policy: Policy<'_>,
-) -> Vec<LocalityEndpoints> {
-    let enabled = policy.load_balancer.and_then(|lb| lb.locality_lb_setting.as_ref());
-    let enabled = enabled.and_then(|setting| setting.enabled).unwrap_or(true);
-    let failover =
-        enabled && policy.outlier_detection.is_some() && proxy.locality != Locality::default();
-    let distance =
-        |locality: &Locality| if failover { distance(&proxy.locality, locality) } else { 0 };
-    let distances: BTreeSet<usize> = localities.keys().map(|locality| distance(locality)).collect();
-    let rank = |locality: &Locality| {
-        let nearer = distances.range(..distance(locality)).count();
-        u32::try_from(nearer).unwrap_or(u32::MAX)
-    };
-    localities
-        .into_iter()
-        .map(|(locality, endpoints)| LocalityEndpoints {
-            priority: rank(locality),
-            load_balancing_weight: u32::try_from(endpoints.len()).ok(),
-            locality: locality.clone(),
-            endpoints,
-        })
-        .collect()
-}
-
-/// 0 in the same sub-zone, 1 in the same zone, 2 in the same region, else 3.
-fn distance(from: &Locality, to: &Locality) -> usize {
-    if from.region != to.region {
-        3
-    } else if from.zone != to.zone {
-        2
-    } else if from.sub_zone != to.sub_zone {
-        1
-    } else {
-        0
-    }
 }
 
 fn endpoint(push: &PushContext, found: &ServiceEndpoint) -> Endpoint {

@@ -19,6 +19,9 @@ pub struct Cluster {
     pub lb_policy: LbPolicy,
     /// Below this share of healthy endpoints, in percent, health is disregarded; none: Envoy's 50.
     pub healthy_panic_threshold: Option<u32>,
+    /// Whether localities of one priority share the load by their weights
+    /// (`locality_weighted_lb_config`).
+    pub locality_weighted: bool,
     /// Limits of what may be open at once.
     pub circuit_breakers: CircuitBreakers,
     /// When endpoints are ejected; none: never.

@@ -25,7 +25,7 @@ fn set(endpoints: Vec<xds::Endpoint>) -> Arc<HostSet> {
 }
 
 fn balancer(policy: xds::LbPolicy, panic_threshold: u64) -> Balancer {
-    Balancer { policy, panic_threshold, start: 0, view: None }
+    Balancer { policy, panic_threshold, by_locality: false, start: 0, view: None }
 }
 
 /// A generator of numbers that look random (splitmix64).
@@ -213,4 +213,50 @@ fn a_host_keeps_what_was_learned_of_it() {
     let totals: Vec<u64> =
         next.hosts().map(|host| host.state.total_requests.load(Ordering::Relaxed)).collect();
     assert_eq!(totals, [0, 9]);
+}
+
+/// Localities of one priority, each with its weight and the health of its hosts.
+fn localities(parts: &[(Option<u32>, &[xds::HealthStatus])]) -> Arc<HostSet> {
+    let mut last = 0;
+    let localities = parts.iter().zip(["a", "b", "c"]).map(|((weight, hosts), region)| {
+        let endpoints = hosts.iter().map(|health| {
+            last += 1;
+            endpoint(last, 1, *health)
+        });
+        xds::LocalityEndpoints {
+            locality: xds::Locality { region: region.to_owned(), ..xds::Locality::default() },
+            load_balancing_weight: *weight,
+            endpoints: endpoints.collect(),
+            priority: 0,
+        }
+    });
+    let localities = localities.collect();
+    let assignment = xds::LoadAssignment { localities, ..xds::LoadAssignment::default() };
+    Arc::new(HostSet::new(&assignment, &HostSet::default()))
+}
+
+#[test]
+fn localities_share_by_weight_and_health() {
+    let near = |count: usize, wanted: usize| count.abs_diff(wanted) < 300;
+    for policy in [LEAST, xds::LbPolicy::RoundRobin, xds::LbPolicy::Random] {
+        let mut balancer = Balancer { by_locality: true, ..balancer(policy, 0) };
+        // The shares are the localities', however many hosts they have.
+        let hosts = localities(&[(Some(80), &[HEALTHY]), (Some(20), &[HEALTHY; 4]), (None, &[])]);
+        let seen = spread(&mut balancer, &hosts, 10_000);
+        assert!(near(seen["10.0.0.1:80"], 8_000), "{seen:?}");
+        assert!((2..=5).all(|host| near(seen[&format!("10.0.0.{host}:80")], 500)), "{seen:?}");
+        // With half of its hosts gone a locality takes 70 percent of its share (140 / 2).
+        let hosts = localities(&[
+            (Some(50), &[HEALTHY, UNHEALTHY]),
+            (Some(50), &[HEALTHY]),
+            (None, &[HEALTHY]),
+        ]);
+        let seen = spread(&mut balancer, &hosts, 10_000);
+        assert!(near(seen["10.0.0.1:80"], 4_118), "{seen:?}");
+        assert!(near(seen["10.0.0.3:80"], 5_882), "{seen:?}");
+        assert_eq!(seen.len(), 2, "without a weight there is no load: {seen:?}");
+        // Where nothing has a weight, everything that is healthy serves.
+        let hosts = localities(&[(None, &[HEALTHY]), (None, &[HEALTHY, UNHEALTHY])]);
+        assert_eq!(spread(&mut balancer, &hosts, 1_000).len(), 2);
+    }
 }

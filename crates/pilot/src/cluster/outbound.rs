@@ -114,7 +114,9 @@ impl<'a> Target<'a> {
             policy::apply_connection_pool(&mut cluster, pool);
         }
         policy::apply_load_balancer(&mut cluster, policy.load_balancer);
-        policy::apply_outlier_detection(&mut cluster, policy.outlier_detection);
+        let outliers = policy.outlier_detection;
+        policy::apply_locality(&mut cluster, policy.load_balancer, outliers.is_some());
+        policy::apply_outlier_detection(&mut cluster, outliers);
         let user_tls = transport::apply(&mut cluster, self, name, policy.tls);
         cluster.metadata = istio_metadata(self.metadata(subset, user_tls));
         if self.proxy.has_metadata_exchange() {

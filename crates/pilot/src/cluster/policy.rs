@@ -119,6 +119,21 @@ pub(crate) fn hash_policy(settings: Option<&LoadBalancerSettings>) -> Option<Has
     hash.use_source_ip.filter(|use_it| *use_it).map(|_| HashPolicy::SourceIp)
 }
 
+/// Sets whether localities share the load by their weights: where a rule gives them shares, or names
+/// the region to fail over to.
+pub(super) fn apply_locality(
+    cluster: &mut Cluster,
+    settings: Option<&LoadBalancerSettings>,
+    has_outlier_detection: bool,
+) {
+    let Some(locality) = settings.and_then(|lb| lb.locality_lb_setting.as_ref()) else { return };
+    let fails_over = has_outlier_detection && !locality.failover.is_empty();
+    let is_eds = matches!(cluster.discovery, Discovery::Eds { .. });
+    cluster.locality_weighted = is_eds
+        && locality.enabled.unwrap_or(true)
+        && (fails_over || !locality.distribute.is_empty());
+}
+
 /// Sets when endpoints are ejected.
 pub(super) fn apply_outlier_detection(cluster: &mut Cluster, settings: Option<&OutlierDetection>) {
     let Some(settings) = settings else { return };

@@ -211,14 +211,7 @@ fn traffic_policy(
 }
 
 fn unsupported_balancing(balancer: &LoadBalancerSettings) -> Vec<&'static str> {
-    let locality = balancer.locality_lb_setting.as_ref();
     [
-        (locality.is_some_and(|l| !l.distribute.is_empty()), "localityLbSetting.distribute"),
-        (locality.is_some_and(|l| !l.failover.is_empty()), "localityLbSetting.failover"),
-        (
-            locality.is_some_and(|l| !l.failover_priority.is_empty()),
-            "localityLbSetting.failoverPriority",
-        ),
         (balancer.zone_aware_lb_setting.is_some(), "zoneAwareLbSetting"),
         (balancer.warmup.is_some(), "warmup"),
         (balancer.warmup_duration_secs.is_some(), "warmupDurationSecs"),

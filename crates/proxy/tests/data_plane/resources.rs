@@ -46,6 +46,7 @@ pub(crate) fn cluster(name: &str, addresses: &[SocketAddr]) -> Cluster {
         connect_timeout: Duration::from_secs(1),
         lb_policy: LbPolicy::RoundRobin,
         healthy_panic_threshold: Some(0),
+        locality_weighted: false,
         circuit_breakers: CircuitBreakers {
             max_connections: Some(u32::MAX),
             max_pending_requests: Some(u32::MAX),

@@ -98,8 +98,9 @@ pub(super) fn decode(message: cluster::Cluster, cx: &mut Context) -> Result<Clus
         load_assignment,
     };
     let discovery = discovery.decode(cx)?;
-    let panic_threshold =
+    let common =
         cx.optional("common_lb_config", common_lb_config, load_balancing::decode_common)?;
+    let (healthy_panic_threshold, locality_weighted) = common.unwrap_or_default();
     let connect_timeout = cx.duration("connect_timeout", connect_timeout)?;
     let connection =
         cx.optional("upstream_connection_options", upstream_connection_options, decode_connection)?;
@@ -108,7 +109,8 @@ pub(super) fn decode(message: cluster::Cluster, cx: &mut Context) -> Result<Clus
         discovery,
         connect_timeout: connect_timeout.unwrap_or(CONNECT_TIMEOUT),
         lb_policy: load_balancing::decode(lb_policy, lb_config, cx)?,
-        healthy_panic_threshold: panic_threshold.flatten(),
+        healthy_panic_threshold,
+        locality_weighted,
         circuit_breakers: cx
             .optional("circuit_breakers", circuit_breakers, decode_breakers)?
             .unwrap_or_default(),

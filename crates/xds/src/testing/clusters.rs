@@ -13,7 +13,7 @@ arbitrary_struct! { Cluster {
         let percent = u32::try_from(e.index(101)).unwrap_or_default();
         e.any::<bool>().then_some(percent)
     },
-    circuit_breakers, outlier_detection, transport_socket, transport_socket_matches, http, bind,
+    locality_weighted, circuit_breakers, outlier_detection, transport_socket, transport_socket_matches, http, bind,
     tcp_keepalive, filters, metadata,
 } }
 arbitrary_enum! { Discovery:

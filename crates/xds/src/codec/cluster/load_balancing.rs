@@ -6,6 +6,7 @@ use pb::envoy::{
         cluster::{
             CommonLbConfig, LbConfig, LbPolicy as PbLbPolicy, LeastRequestLbConfig, MaglevLbConfig,
             OriginalDstLbConfig, RingHashLbConfig, RoundRobinLbConfig,
+            common_lb_config::{LocalityConfigSpecifier, LocalityWeightedLbConfig},
         },
     },
     r#type::v3::Percent,
@@ -39,10 +40,16 @@ pub(super) fn encode(value: &Cluster, message: &mut cluster::Cluster) {
     };
     message.lb_policy = policy.into();
     message.lb_config = config;
-    message.common_lb_config = value.healthy_panic_threshold.map(|percent| CommonLbConfig {
-        healthy_panic_threshold: Some(Percent { value: percent.into() }),
+    let common = CommonLbConfig {
+        healthy_panic_threshold: value
+            .healthy_panic_threshold
+            .map(|percent| Percent { value: percent.into() }),
+        locality_config_specifier: value.locality_weighted.then(|| {
+            LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig::default())
+        }),
         ..Default::default()
-    });
+    };
+    message.common_lb_config = (common != CommonLbConfig::default()).then_some(common);
 }
 
 /// A configuration of another policy than the chosen one has no effect.
@@ -108,20 +115,36 @@ fn decode_plain(policy: PbLbPolicy, cx: &mut Context) -> Result<LbPolicy> {
     })
 }
 
-/// The panic threshold, in percent.
-pub(super) fn decode_common(message: CommonLbConfig, cx: &mut Context) -> Result<Option<u32>> {
+/// The panic threshold, in percent, and whether localities share the load by their weights.
+pub(super) fn decode_common(
+    message: CommonLbConfig,
+    cx: &mut Context,
+) -> Result<(Option<u32>, bool)> {
     fields! {
-        cx, message => CommonLbConfig { healthy_panic_threshold }
+        cx, message => CommonLbConfig { healthy_panic_threshold, locality_config_specifier }
         ignored {
             update_merge_window, ignore_new_hosts_until_first_hc,
             close_connections_on_host_set_change, consistent_hashing_lb_config,
-            locality_config_specifier,
         }
         rejected { override_host_status }
     }
-    cx.optional("healthy_panic_threshold", healthy_panic_threshold, |Percent { value }, cx| {
-        let whole = (0..=100).find(|percent| f64::from(*percent) == value);
-        whole
-            .map_or_else(|| cx.fail(format!("{value} is not a whole number between 0 and 100")), Ok)
-    })
+    let weighted = match locality_config_specifier {
+        Some(LocalityConfigSpecifier::LocalityWeightedLbConfig(LocalityWeightedLbConfig {})) => {
+            true
+        }
+        other => {
+            cx.ignored("locality_config_specifier", &other);
+            false
+        }
+    };
+    let threshold =
+        cx.optional("healthy_panic_threshold", healthy_panic_threshold, |percent, cx| {
+            let Percent { value } = percent;
+            let whole = (0..=100).find(|percent| f64::from(*percent) == value);
+            whole.map_or_else(
+                || cx.fail(format!("{value} is not a whole number between 0 and 100")),
+                Ok,
+            )
+        })?;
+    Ok((threshold, weighted))
 }

@@ -67,6 +67,7 @@ fn plain(name: &str, discovery: Discovery) -> Cluster {
         connect_timeout: seconds(10),
         lb_policy: LbPolicy::RoundRobin,
         healthy_panic_threshold: None,
+        locality_weighted: false,
         circuit_breakers: CircuitBreakers::default(),
         outlier_detection: None,
         transport_socket: None,
@@ -84,6 +85,7 @@ fn full() -> Cluster {
         alt_stat_name: "outbound_80_reviews;".to_owned(),
         lb_policy: LbPolicy::LeastRequest { choice_count: Some(3) },
         healthy_panic_threshold: Some(0),
+        locality_weighted: true,
         circuit_breakers: CircuitBreakers {
             max_connections: Some(u32::MAX),
             max_pending_requests: Some(1),
