@@ -130,9 +130,8 @@ impl Catalog {
     /// Settles until nothing that was turned down could be accepted after all: what was accepted
     /// may have given up what it clashed with.
     fn settle_all(&mut self) -> Down {
-        let pending = |catalog: &Self| {
-            catalog.files.values().filter(|state| state.pending.is_some()).count()
-        };
+        let pending =
+            |catalog: &Self| catalog.files.values().filter(|state| state.pending.is_some()).count();
         loop {
             let before = pending(self);
             let down = self.settle();
