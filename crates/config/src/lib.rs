@@ -37,7 +37,7 @@ pub use mesh::{
     OutboundTrafficPolicy, OutboundTrafficPolicyMode, PathNormalization, PathNormalizationType,
     ProxyConfig,
 };
-pub use networking::{DestinationRule, Gateway, VirtualService};
+pub use networking::{DestinationRule, EnvoyFilter, Gateway, VirtualService};
 pub use object::{Kind, Object, ObjectKey, ObjectMeta, Origin, Spec};
 pub use parse::{Parsed, parse_file};
 pub use protocol::Protocol;

@@ -2,6 +2,7 @@
 //! names and full field sets. Defaults that are not a type's own are said at the field.
 
 mod destination_rule;
+mod envoy_filter;
 mod gateway;
 mod load_balancer;
 mod route_policy;
@@ -12,6 +13,13 @@ pub use destination_rule::{
     Http2KeepAlive, HttpSettings, OutlierDetection, PortTrafficPolicy, ProxyProtocol,
     ProxyProtocolVersion, RetryBudget, Subset, TcpKeepalive, TcpSettings, TrafficPolicy,
     TunnelSettings,
+};
+pub use envoy_filter::{
+    ApplyTo, EnvoyClusterMatch, EnvoyConfigObjectPatch, EnvoyFilter, EnvoyFilterChainMatch,
+    EnvoyFilterMatch, EnvoyFilterNameMatch, EnvoyFilterPatch, EnvoyFilterSelector,
+    EnvoyListenerMatch, EnvoyRouteAction, EnvoyRouteConfigurationMatch, EnvoyRouteMatch,
+    EnvoySubFilterMatch, EnvoyVirtualHostMatch, FilterClass, PatchContext, PatchOperation,
+    ProxyMatch,
 };
 pub use gateway::{
     Gateway, Port, Server, ServerTlsMode, ServerTlsSettings, TlsCertificate, TlsProtocol,

@@ -4,7 +4,7 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     k8s::{ConfigMap, Deployment, EndpointSlice, Namespace, Pod, Secret, Service, ServiceAccount},
-    networking::{DestinationRule, Gateway, VirtualService},
+    networking::{DestinationRule, EnvoyFilter, Gateway, VirtualService},
     security::{AuthorizationPolicy, PeerAuthentication},
     yaml::Node,
 };
@@ -165,4 +165,5 @@ macro_rules! kinds {
 kinds! {
     Namespace, ServiceAccount, Service, Pod, ConfigMap, Secret, EndpointSlice, Deployment,
     VirtualService, DestinationRule, Gateway, PeerAuthentication, AuthorizationPolicy,
+    EnvoyFilter,
 }

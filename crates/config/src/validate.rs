@@ -4,6 +4,7 @@
 mod authorization_policy;
 mod checks;
 mod destination_rule;
+mod envoy_filter;
 mod gateway;
 mod http_route;
 mod kubernetes;
@@ -34,6 +35,7 @@ pub(crate) fn spec(spec: &Spec, meta: &ObjectMeta, report: &mut Report<'_>) {
         Spec::DestinationRule(rule) => destination_rule::check(rule, meta, &path, report),
         Spec::Gateway(gateway) => gateway::check(gateway, &path, report),
         Spec::PeerAuthentication(pa) => peer_authentication::check(pa, &path, report),
+        Spec::EnvoyFilter(filter) => envoy_filter::check(filter, &path, report),
         Spec::AuthorizationPolicy(ap) => authorization_policy::check(ap, meta, &path, report),
     }
 }

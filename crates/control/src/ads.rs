@@ -2,6 +2,7 @@
 //! the proxy's requests and the world's changes.
 
 pub(crate) mod generate;
+pub(crate) mod patched;
 pub(crate) mod registry;
 pub(crate) mod session;
 

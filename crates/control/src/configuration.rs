@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::ads::generate::Snapshot;
+use crate::ads::patched::PatchStatus;
 use crate::debounce::Debounce;
 use crate::metrics::Metrics;
 use crate::source::FileSource;
@@ -166,7 +167,8 @@ impl Configuration {
         self.metrics.context_init.observe(start.elapsed().as_secs_f64());
         let version = format!("{}/{}", self.started, self.number);
         tracing::info!(version, took = ?start.elapsed(), "built the configuration");
-        Arc::new(Snapshot { context, number: self.number, version, noticed })
+        let patched = PatchStatus::new(self.metrics.envoy_filter_status.clone());
+        Arc::new(Snapshot { context, number: self.number, version, noticed, patched })
     }
 
     fn loaded(

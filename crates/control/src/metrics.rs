@@ -27,6 +27,7 @@ pub(crate) struct Metrics {
     pub(crate) services: IntGauge,
     pub(crate) virtual_services: IntGauge,
     pub(crate) rejected_configs: IntGauge,
+    pub(crate) envoy_filter_status: IntGaugeVec,
     pub(crate) csr_count: IntCounter,
     pub(crate) issued: IntCounter,
     pub(crate) authentication_failures: IntCounter,
@@ -68,6 +69,11 @@ impl Metrics {
             virtual_services: make.gauge("pilot_virt_services", "Virtual services known")?,
             rejected_configs: make
                 .gauge("pilot_total_rejected_configs", "Files whose present text is refused")?,
+            envoy_filter_status: make.gauges(
+                "pilot_envoy_filter_status",
+                "EnvoyFilters by what became of their patches",
+                &["name", "type", "result"],
+            )?,
             csr_count: make.counter("citadel_server_csr_count", "Signing requests received")?,
             issued: make
                 .counter("citadel_server_success_cert_issuance_count", "Certificates signed")?,

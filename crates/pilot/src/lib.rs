@@ -11,6 +11,7 @@ mod cluster;
 mod destination_rule;
 mod diagnostics;
 mod endpoint;
+mod envoy_filter;
 mod gateway;
 mod listener;
 mod name_table;

@@ -38,6 +38,8 @@ pub struct Proxy {
     pub locality: Locality,
     /// Istio's node metadata.
     pub metadata: Struct,
+    /// What the proxy calls itself: `envoy`, or `mizzen`.
+    pub user_agent: String,
     /// Names of the extensions that are compiled in.
     pub extensions: BTreeSet<String>,
     /// The mark that its own sockets must carry to pass capture by, where capture goes by mark.
@@ -100,6 +102,7 @@ impl Proxy {
             service_account: node.metadata_str("SERVICE_ACCOUNT").unwrap_or_default().to_owned(),
             locality: node.locality.clone(),
             metadata: node.metadata.clone(),
+            user_agent: node.user_agent_name.clone(),
             extensions: node.extensions.iter().cloned().collect(),
             socket_mark: socket_mark(node)?,
         })

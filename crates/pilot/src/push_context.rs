@@ -6,14 +6,18 @@ use std::{
 };
 
 use config::Diagnostic;
-use xds::{Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret};
+use xds::{
+    Cluster, Listener, LoadAssignment, NameTable, RouteConfiguration, Secret, patch::Patches,
+};
 
 use crate::{
     Proxy, World,
     authorization::AuthorizationPolicies,
     cluster,
     destination_rule::DestinationRules,
-    diagnostics, endpoint, listener, name_table,
+    diagnostics, endpoint,
+    envoy_filter::EnvoyFilters,
+    listener, name_table,
     peer_authentication::{MtlsMode, PeerAuthentications},
     route, secret,
     virtual_service::VirtualServices,
@@ -28,6 +32,7 @@ pub struct PushContext {
     pub(crate) virtual_services: VirtualServices,
     pub(crate) peer_authentications: PeerAuthentications,
     pub(crate) authorization_policies: AuthorizationPolicies,
+    pub(crate) envoy_filters: EnvoyFilters,
     /// The identities of each service's workloads, by host name.
     identities: BTreeMap<String, Vec<String>>,
     diagnostics: Vec<Diagnostic>,
@@ -42,13 +47,17 @@ impl PushContext {
         let peer_authentications = PeerAuthentications::new(&world);
         let authorization_policies = AuthorizationPolicies::new(&world);
         let identities = identities(&world);
-        let diagnostics = diagnostics::collect(&world);
+        let (envoy_filters, refused) = EnvoyFilters::new(&world);
+        let mut diagnostics = diagnostics::collect(&world);
+        diagnostics.extend(refused);
+        diagnostics.sort();
         Self {
             world,
             destination_rules,
             virtual_services,
             peer_authentications,
             authorization_policies,
+            envoy_filters,
             identities,
             diagnostics,
         }
@@ -119,6 +128,13 @@ impl PushContext {
     #[must_use]
     pub fn route_names(&self, proxy: &Proxy) -> Vec<String> {
         listener::route_names(&self.listeners(proxy))
+    }
+
+    /// The patches of EnvoyFilters for a proxy. They change resources after these are encoded: see
+    /// [`xds::patch`].
+    #[must_use]
+    pub fn patches(&self, proxy: &Proxy) -> Patches {
+        self.envoy_filters.patches(self, proxy)
     }
 
     /// The names (NDS) for the DNS proxy beside the proxy.

@@ -13,8 +13,8 @@ use std::{
 };
 
 use config::{
-    AuthorizationPolicy, DestinationRule, Gateway, MeshConfig, Object, PeerAuthentication, Secret,
-    Spec, VirtualService,
+    AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, MeshConfig, Object,
+    PeerAuthentication, Secret, Spec, VirtualService,
 };
 
 pub(crate) use endpoint::ServiceEndpoint;
@@ -44,6 +44,7 @@ pub struct World {
     pub(crate) gateways: Vec<Arc<Item<Gateway>>>,
     pub(crate) peer_authentications: Vec<Arc<Item<PeerAuthentication>>>,
     pub(crate) authorization_policies: Vec<Arc<Item<AuthorizationPolicy>>>,
+    pub(crate) envoy_filters: Vec<Arc<Item<EnvoyFilter>>>,
 }
 
 impl World {
@@ -99,6 +100,10 @@ impl World {
             }),
             authorization_policies: select(&objects, |spec| match spec {
                 Spec::AuthorizationPolicy(spec) => Some(spec),
+                _ => None,
+            }),
+            envoy_filters: select(&objects, |spec| match spec {
+                Spec::EnvoyFilter(spec) => Some(spec),
                 _ => None,
             }),
             mesh,

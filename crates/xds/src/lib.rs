@@ -25,6 +25,7 @@ mod route;
 mod secret;
 mod tls;
 
+pub mod patch;
 pub mod session;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;

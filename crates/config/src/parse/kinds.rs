@@ -49,6 +49,7 @@ const KINDS: &[Row] = &[
     (NETWORKING, ISTIO_NETWORKING, "VirtualService", Found::Known(Kind::VirtualService)),
     (NETWORKING, ISTIO_NETWORKING, "DestinationRule", Found::Known(Kind::DestinationRule)),
     (NETWORKING, ISTIO_NETWORKING, "Gateway", Found::Known(Kind::Gateway)),
+    (NETWORKING, &["v1alpha3"], "EnvoyFilter", Found::Known(Kind::EnvoyFilter)),
     (SECURITY, ISTIO_SECURITY, "PeerAuthentication", Found::Known(Kind::PeerAuthentication)),
     (SECURITY, ISTIO_SECURITY, "AuthorizationPolicy", Found::Known(Kind::AuthorizationPolicy)),
     (
@@ -74,7 +75,6 @@ const KINDS: &[Row] = &[
     ),
     (NETWORKING, ISTIO_NETWORKING, "WorkloadEntry", Found::NotYet(NO_EFFECT)),
     (NETWORKING, ISTIO_NETWORKING, "WorkloadGroup", Found::NotYet(NO_EFFECT)),
-    (NETWORKING, &["v1alpha3"], "EnvoyFilter", Found::NotYet(NO_EFFECT)),
     (NETWORKING, &["v1beta1"], "ProxyConfig", Found::NotYet(NO_EFFECT)),
     (TELEMETRY, &["v1", "v1alpha1"], "Telemetry", Found::NotYet(NO_EFFECT)),
     (EXTENSIONS, &["v1alpha1"], "WasmPlugin", Found::NotYet(NO_EFFECT)),

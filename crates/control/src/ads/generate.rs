@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use pb::envoy::config::cluster::v3 as wire;
 use pilot::{Proxy, PushContext};
+use prost::Message as _;
 use tokio::time::Instant;
 use xds::session::{Encoded, Resources, Subscription};
-use xds::{Discovery, Resource, ResourceType, RouteConfiguration};
+use xds::{Resource, ResourceType, RouteConfiguration, patch};
+
+use super::patched::PatchStatus;
 
 /// The world as it was at one moment, ready for generation.
 #[derive(Debug)]
@@ -18,6 +22,8 @@ pub(crate) struct Snapshot {
     pub(crate) version: String,
     /// When the first of the changes in it was noticed.
     pub(crate) noticed: Instant,
+    /// What became of the patches of EnvoyFilters.
+    pub(crate) patched: PatchStatus,
 }
 
 impl Snapshot {
@@ -53,7 +59,7 @@ impl Snapshot {
             // By the proxy's proven identity only: see `secrets`.
             ResourceType::Secret => Vec::new(),
         };
-        all.iter().map(encoded).collect()
+        self.encoded(proxy, kind, &all).into_iter().map(ready).collect()
     }
 
     /// The secrets that are subscribed to, of the namespace that the proxy has proved to be of. A
@@ -67,22 +73,61 @@ impl Snapshot {
         let names = subscription.names().iter();
         names
             .filter_map(|name| self.context.secret(namespace, name))
-            .map(|secret| encoded(&Resource::Secret(secret)))
+            .map(|secret| {
+                let secret = Resource::Secret(secret);
+                ready((secret.name().to_owned(), xds::encode(&secret)))
+            })
             .collect()
     }
 
     /// The clusters, and the names under which the proxy will ask for their endpoints.
     pub(crate) fn clusters(&self, proxy: &Proxy) -> (Resources, BTreeSet<String>) {
-        let clusters = self.context.clusters(proxy);
-        let names = clusters.iter().filter_map(|cluster| match &cluster.discovery {
-            Discovery::Eds { service_name } if service_name.is_empty() => Some(&cluster.name),
-            Discovery::Eds { service_name } => Some(service_name),
-            _ => None,
-        });
-        let names = names.cloned().collect();
-        let resources = clusters.into_iter().map(|c| Resource::Cluster(Box::new(c)));
-        (resources.map(|cluster| encoded(&cluster)).collect(), names)
+        let clusters = self.context.clusters(proxy).into_iter();
+        let clusters: Vec<Resource> = clusters.map(|c| Resource::Cluster(Box::new(c))).collect();
+        let own = |c: &Resource| endpoints_of(&xds::encode(c));
+        let encoded = self.encoded(proxy, ResourceType::Cluster, &clusters);
+        let mut names: BTreeSet<String> =
+            encoded.iter().filter_map(|(_, any)| endpoints_of(any)).collect();
+        if self.is_patched(proxy) {
+            // Nobody has endpoints for clusters that a patch added.
+            let known: BTreeSet<String> = clusters.iter().filter_map(own).collect();
+            names.retain(|name| known.contains(name));
+        }
+        (encoded.into_iter().map(ready).collect(), names)
     }
+
+    fn is_patched(&self, proxy: &Proxy) -> bool {
+        !self.context.patches(proxy).patches.is_empty()
+    }
+
+    /// Encodes, and applies the patches of EnvoyFilters.
+    fn encoded(
+        &self,
+        proxy: &Proxy,
+        kind: ResourceType,
+        resources: &[Resource],
+    ) -> Vec<(String, pb::Any)> {
+        let encoded = resources.iter().map(|r| (r.name().to_owned(), xds::encode(r))).collect();
+        let patches = self.context.patches(proxy);
+        if patches.patches.is_empty() {
+            return encoded;
+        }
+        let patched = patch::apply(kind, encoded, &patches);
+        self.patched.note(kind, &patches, &patched.outcomes);
+        patched.resources
+    }
+}
+
+/// The name under which endpoints of an encoded cluster are asked for; none when it has its own.
+fn endpoints_of(any: &pb::Any) -> Option<String> {
+    let cluster = wire::Cluster::decode(any.value.as_slice()).ok()?;
+    let eds = wire::cluster::DiscoveryType::Eds as i32;
+    let is_eds = matches!(
+        cluster.cluster_discovery_type,
+        Some(wire::cluster::ClusterDiscoveryType::Type(kind)) if kind == eds
+    );
+    let name = cluster.eds_cluster_config.map(|config| config.service_name).unwrap_or_default();
+    is_eds.then_some(if name.is_empty() { cluster.name } else { name })
 }
 
 /// A name that no listener of the proxy should refer to is answered all the same, as Istio does:
@@ -97,10 +142,9 @@ fn empty(name: &str) -> RouteConfiguration {
     }
 }
 
-fn encoded(resource: &Resource) -> (String, Encoded) {
-    let any = xds::encode(resource);
+fn ready((name, any): (String, pb::Any)) -> (String, Encoded) {
     let version = fingerprint(&any.value);
-    (resource.name().to_owned(), Encoded { version, any })
+    (name, Encoded { version, any })
 }
 
 /// FNV-1a of 128 bits over the bytes: the same in every process, so that a proxy that comes back

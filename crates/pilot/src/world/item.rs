@@ -14,6 +14,8 @@ pub(crate) struct Item<T> {
     pub(crate) meta: ObjectMeta,
     pub(crate) origin: Origin,
     pub(crate) spec: T,
+    /// The whole object, for the places of its fields.
+    pub(crate) object: Arc<Object>,
 }
 
 impl<T: Clone> Item<T> {
@@ -23,6 +25,7 @@ impl<T: Clone> Item<T> {
             meta: object.meta.clone(),
             origin: object.origin.clone(),
             spec: spec.clone(),
+            object: Arc::clone(object),
         }
     }
 }
@@ -56,6 +59,19 @@ impl<T> Item<T> {
         let (namespace, name) = (self.meta.namespace.clone(), self.meta.name.clone());
         let key = ObjectKey::new(self.kind, namespace, name);
         warning(key, &self.origin, code, field.into(), message.into())
+    }
+}
+
+impl<T> Item<T> {
+    /// A warning at a field's own place.
+    pub(crate) fn warning_at(
+        &self,
+        code: &'static str,
+        field: &str,
+        message: impl Into<String>,
+    ) -> Diagnostic {
+        let (line, column) = self.object.place(field);
+        Diagnostic { line, column, ..self.warning(code, field, message) }
     }
 }
 

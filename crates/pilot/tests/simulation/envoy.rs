@@ -9,12 +9,21 @@ use crate::mesh::{INGRESS, Mesh, Pod, proxy};
 
 const BOOKINFO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/bookinfo");
 
-fn value(resource: &xds::Resource) -> Value {
-    let mut value = xds::to_json(&xds::encode(resource)).expect("JSON");
-    if let Some(fields) = value.as_object_mut() {
-        fields.remove("@type");
-    }
-    value
+/// Resources as EnvoyFilters leave them.
+fn values(mesh: &Mesh, proxy: &pilot::Proxy, resources: &[xds::Resource]) -> Vec<Value> {
+    let Some(kind) = resources.first().map(xds::Resource::resource_type) else { return Vec::new() };
+    let encoded = resources.iter().map(|r| (r.name().to_owned(), xds::encode(r))).collect();
+    let patched = xds::patch::apply(kind, encoded, &mesh.push.patches(proxy));
+    let errors: Vec<_> = patched.outcomes.iter().flat_map(|outcome| &outcome.errors).collect();
+    assert!(errors.is_empty(), "{errors:?}");
+    let shown = patched.resources.iter().map(|(_, any)| {
+        let mut value = xds::to_json(any).expect("JSON");
+        if let Some(fields) = value.as_object_mut() {
+            fields.remove("@type");
+        }
+        value
+    });
+    shown.collect()
 }
 
 /// Where Envoy would ask for secrets and resources; nobody asks while it validates.
@@ -39,12 +48,11 @@ fn bootstrap(mesh: &Mesh, pod: &Pod, mark: Option<u32>) -> Value {
     let kind = if pod.labels.contains_key("istio") { "router" } else { "sidecar" };
     let mut proxy = proxy(pod, kind, &[]);
     proxy.socket_mark = mark;
-    let mut clusters: Vec<Value> = Vec::new();
-    for cluster in mesh.push.clusters(&proxy) {
-        clusters.push(value(&xds::Resource::Cluster(Box::new(cluster))));
-    }
+    let clusters = mesh.push.clusters(&proxy).into_iter();
+    let clusters: Vec<_> = clusters.map(|c| xds::Resource::Cluster(Box::new(c))).collect();
+    let mut clusters = values(mesh, &proxy, &clusters);
     clusters.extend(["xds-grpc", "sds-grpc"].map(grpc_cluster));
-    let mut listeners: Vec<Value> = Vec::new();
+    let mut listeners: Vec<xds::Resource> = Vec::new();
     for mut listener in mesh.push.listeners(&proxy) {
         let chains = listener.filter_chains.iter_mut();
         let chains = chains.chain(listener.default_filter_chain.as_deref_mut());
@@ -56,8 +64,9 @@ fn bootstrap(mesh: &Mesh, pod: &Pod, mark: Option<u32>) -> Value {
                 manager.route_specifier = RouteSpecifier::Inline(Box::new(routes));
             }
         }
-        listeners.push(value(&xds::Resource::Listener(Box::new(listener))));
+        listeners.push(xds::Resource::Listener(Box::new(listener)));
     }
+    let listeners = values(mesh, &proxy, &listeners);
     json!({
         "node": {"id": proxy.id, "cluster": "test"},
         "dynamic_resources": {"ads_config": {"api_type": "GRPC", "transport_api_version": "V3",
@@ -113,5 +122,22 @@ fn stock_envoy_takes_one_of_everything() {
     let mesh = Mesh::new(&(EVERYTHING.to_owned() + "---" + INGRESS));
     validate(&envoy, &mesh, None);
 }
+
+#[test]
+fn stock_envoy_takes_what_envoy_filters_make() {
+    let Some(envoy) = testkit::peers::envoy() else { return testkit::skip("no stock Envoy") };
+    let mesh = Mesh::new(&(EVERYTHING.to_owned() + "---" + INGRESS + "---\n" + ENVOY_FILTERS));
+    let findings: Vec<_> =
+        mesh.push.diagnostics().iter().filter(|finding| finding.code == "bad-patch").collect();
+    assert!(findings.is_empty(), "{findings:?}");
+    let pod = mesh.pods.values().find(|pod| pod.in_mesh && pod.namespace != "istio-system");
+    let shown = bootstrap(&mesh, pod.expect("a sidecar"), None).to_string();
+    for wanted in ["envoy.filters.http.lua", "envoy.filters.http.local_ratelimit", "patched"] {
+        assert!(shown.contains(wanted), "{wanted} is not in {shown}");
+    }
+    validate(&envoy, &mesh, None);
+}
+
+pub(crate) const ENVOY_FILTERS: &str = include_str!("envoy_filters.yaml");
 
 const EVERYTHING: &str = include_str!("everything.yaml");

@@ -10,6 +10,7 @@ mod authorization;
 mod bookinfo;
 mod cases;
 mod envoy;
+mod envoy_filter;
 mod gateway;
 mod laws;
 mod mesh;

@@ -88,7 +88,13 @@ spec:
         assert!(update.refused.is_empty(), "{:?}", update.diagnostics);
         let world = World::new(catalog.objects().cloned());
         let context = Arc::new(PushContext::new(Arc::new(world)));
-        Arc::new(Snapshot { context, number, version: number.to_string(), noticed: now })
+        Arc::new(Snapshot {
+            context,
+            number,
+            version: number.to_string(),
+            noticed: now,
+            patched: crate::ads::patched::PatchStatus::default(),
+        })
     }
 }
 
