@@ -177,7 +177,7 @@ impl Travel<'_> {
     ) -> anyhow::Result<Answer> {
         let proxy = Party::from_workload(workload).proxy()?;
         let resources = match workload.beside {
-            Beside::Gateway => Resources::of(&self.mesh.push, &proxy),
+            Beside::Gateway => Resources::decidable(&self.mesh.push, &proxy),
             _ => Resources::listeners(&self.mesh.push, &proxy),
         };
         let configured = resources.configured()?;

@@ -101,7 +101,7 @@ impl<'a> Travel<'a> {
     /// Out of a workload, through its sidecar.
     fn outbound(&self, party: &Party, record: &mut Record) -> anyhow::Result<Reached> {
         let proxy = party.proxy()?;
-        let configured = Resources::of(&self.mesh.push, &proxy).configured()?;
+        let configured = Resources::decidable(&self.mesh.push, &proxy).configured()?;
         let resolved = self.resolve(&proxy, &mut record.steps);
         let destination = SocketAddr::new(resolved.address, self.call.port);
         let listeners = configured.snapshot.listeners();
@@ -134,7 +134,7 @@ impl<'a> Travel<'a> {
         from: Option<&Party>,
         record: &mut Record,
     ) -> anyhow::Result<Reached> {
-        let configured = Resources::of(&self.mesh.push, &gateway.proxy()?).configured()?;
+        let configured = Resources::decidable(&self.mesh.push, &gateway.proxy()?).configured()?;
         let port = self.gateway_port(gateway);
         let snapshot = &configured.snapshot;
         let found = port.and_then(|port| {

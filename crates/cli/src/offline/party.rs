@@ -131,6 +131,7 @@ impl Party {
         let node = xds::Node {
             id: format!("{kind}~{address}~{name}.{namespace}~{namespace}.svc.cluster.local"),
             metadata: metadata.iter().map(|(key, value)| (key.clone(), convert(value))).collect(),
+            user_agent_name: if extensions.is_some() { "envoy" } else { "mizzen" }.to_owned(),
             extensions: extensions.unwrap_or_else(|| {
                 proxy::EXTENSIONS.iter().map(|name| (*name).to_owned()).collect()
             }),

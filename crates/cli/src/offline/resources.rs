@@ -7,7 +7,7 @@ use std::sync::Arc;
 use anyhow::anyhow;
 use engine::{Cluster, Listener, RouteTable, Snapshot};
 use pilot::{Proxy, PushContext};
-use xds::{LoadAssignment, Resource};
+use xds::{LoadAssignment, Resource, ResourceType, patch};
 
 /// The resources of one proxy on the wire.
 pub(crate) struct Resources {
@@ -43,32 +43,49 @@ impl Resources {
             .collect();
         let names = push.route_names(proxy);
         let routes = names.iter().filter_map(|name| push.route_configuration(proxy, name));
+        let listeners = push.listeners(proxy).into_iter();
+        let patches = push.patches(proxy);
+        let patched = |kind, resources: Vec<Resource>| {
+            let encoded = resources.iter().map(|r| (r.name().to_owned(), xds::encode(r)));
+            let patched = patch::apply(kind, encoded.collect(), &patches);
+            patched.resources.into_iter().map(|(_, any)| any).collect()
+        };
         Self {
-            clusters: clusters
-                .into_iter()
-                .map(|cluster| xds::encode(&Resource::Cluster(Box::new(cluster))))
-                .collect(),
+            clusters: patched(
+                ResourceType::Cluster,
+                clusters.into_iter().map(|c| Resource::Cluster(Box::new(c))).collect(),
+            ),
             load_assignments,
-            listeners: push
-                .listeners(proxy)
-                .into_iter()
-                .map(|listener| xds::encode(&Resource::Listener(Box::new(listener))))
-                .collect(),
-            routes: routes
-                .map(|routes| xds::encode(&Resource::RouteConfiguration(routes)))
-                .collect(),
+            listeners: patched(
+                ResourceType::Listener,
+                listeners.map(|l| Resource::Listener(Box::new(l))).collect(),
+            ),
+            routes: patched(
+                ResourceType::RouteConfiguration,
+                routes.map(Resource::RouteConfiguration).collect(),
+            ),
         }
     }
 
-    /// The listeners alone: all that a sidecar needs for what comes in.
+    /// The same, without what only a stock Envoy takes: for a decision by our proxy's engine.
+    pub(crate) fn decidable(push: &PushContext, proxy: &Proxy) -> Self {
+        Self::of(push, &ours(proxy))
+    }
+
+    /// The listeners alone, as for [`Resources::decidable`]: all that a sidecar needs for what
+    /// comes in.
     pub(crate) fn listeners(push: &PushContext, proxy: &Proxy) -> Self {
-        let listeners = push.listeners(proxy).into_iter();
+        let proxy = ours(proxy);
+        let listeners = push.listeners(&proxy).into_iter();
+        let encoded = listeners.map(|listener| {
+            (listener.name.clone(), xds::encode(&Resource::Listener(Box::new(listener))))
+        });
+        let patched =
+            patch::apply(ResourceType::Listener, encoded.collect(), &push.patches(&proxy));
         Self {
             clusters: Vec::new(),
             load_assignments: Vec::new(),
-            listeners: listeners
-                .map(|listener| xds::encode(&Resource::Listener(Box::new(listener))))
-                .collect(),
+            listeners: patched.resources.into_iter().map(|(_, any)| any).collect(),
             routes: Vec::new(),
         }
     }
@@ -119,6 +136,11 @@ impl Resources {
         }
         Ok(())
     }
+}
+
+/// The proxy as if it were ours.
+fn ours(proxy: &Proxy) -> Proxy {
+    Proxy { user_agent: "mizzen".to_owned(), ..proxy.clone() }
 }
 
 fn decode(any: &pb::Any) -> anyhow::Result<Resource> {
