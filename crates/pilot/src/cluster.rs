@@ -78,6 +78,7 @@ fn unlimited() -> CircuitBreakers {
         max_pending_requests: Some(u32::MAX),
         max_requests: Some(u32::MAX),
         max_retries: Some(u32::MAX),
+        retry_budget: None,
     }
 }
 

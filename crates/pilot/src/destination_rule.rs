@@ -11,8 +11,8 @@ use config::{
     DestinationRule,
     host::{self, CLUSTER_DOMAIN},
     networking::{
-        ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection, Subset,
-        TrafficPolicy,
+        ClientTlsSettings, ConnectionPoolSettings, LoadBalancerSettings, OutlierDetection,
+        RetryBudget, Subset, TrafficPolicy,
     },
     visibility::Visibility,
 };
@@ -165,12 +165,14 @@ pub(crate) struct Policy<'a> {
     pub(crate) connection_pool: Option<&'a ConnectionPoolSettings>,
     pub(crate) outlier_detection: Option<&'a OutlierDetection>,
     pub(crate) tls: Option<&'a ClientTlsSettings>,
+    pub(crate) retry_budget: Option<&'a RetryBudget>,
 }
 
 impl<'a> Policy<'a> {
-    /// A policy's blocks; settings for the port replace all of them.
+    /// A policy's blocks; settings for the port replace those that they can have.
     fn of(policy: &'a TrafficPolicy, port: u16) -> Self {
         Self::of_port(policy, port).unwrap_or(Self {
+            retry_budget: policy.retry_budget.as_ref(),
             load_balancer: policy.load_balancer.as_ref(),
             connection_pool: policy.connection_pool.as_ref(),
             outlier_detection: policy.outlier_detection.as_ref(),
@@ -188,12 +190,16 @@ impl<'a> Policy<'a> {
             connection_pool: settings.connection_pool.as_ref(),
             outlier_detection: settings.outlier_detection.as_ref(),
             tls: settings.tls.as_ref(),
+            retry_budget: policy.retry_budget.as_ref(),
         })
     }
 
     /// A subset's policy over this one, block by block.
     fn overlaid_by(self, subset: &'a TrafficPolicy, port: u16) -> Self {
-        Self::of_port(subset, port).unwrap_or(Self {
+        let retry_budget = subset.retry_budget.as_ref().or(self.retry_budget);
+        let of_port = Self::of_port(subset, port).map(|policy| Self { retry_budget, ..policy });
+        of_port.unwrap_or(Self {
+            retry_budget,
             load_balancer: subset.load_balancer.as_ref().or(self.load_balancer),
             connection_pool: subset.connection_pool.as_ref().or(self.connection_pool),
             outlier_detection: subset.outlier_detection.as_ref().or(self.outlier_detection),

@@ -53,6 +53,7 @@ pub(crate) struct Limits {
     pub(crate) pending: u64,
     pub(crate) requests: u64,
     pub(crate) retries: u64,
+    retry_budget: Option<xds::RetryBudget>,
 }
 
 impl Limits {
@@ -63,7 +64,16 @@ impl Limits {
             pending: or(breakers.max_pending_requests, 1024),
             requests: or(breakers.max_requests, 1024),
             retries: or(breakers.max_retries, 3),
+            retry_budget: breakers.retry_budget,
         }
+    }
+
+    /// How many retries may be open while so many requests are (RetryBudget: a share of them, and
+    /// never less than its minimum).
+    pub(crate) fn retries(&self, open: u64) -> u64 {
+        let Some(budget) = &self.retry_budget else { return self.retries };
+        let share = open.saturating_mul(u64::from(budget.share)) / 1_000_000;
+        share.max(u64::from(budget.min_retry_concurrency.unwrap_or(3)))
     }
 }
 
@@ -251,4 +261,21 @@ fn destination(config: &xds::Cluster) -> Destination {
 
 fn alpn_override(metadata: &xds::Metadata) -> bool {
     metadata.get("istio", "alpn_override").and_then(xds::Value::as_str) != Some("false")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_retry_budget_grows_with_what_is_open() {
+        let mut breakers = xds::CircuitBreakers { max_retries: Some(9), ..Default::default() };
+        assert_eq!(Limits::new(&breakers).retries(1_000), 9);
+        let budget = xds::RetryBudget { share: 125_000, min_retry_concurrency: None };
+        breakers.retry_budget = Some(budget);
+        let limits = Limits::new(&breakers);
+        for (open, allowed) in [(0, 3), (24, 3), (32, 4), (1_000, 125)] {
+            assert_eq!(limits.retries(open), allowed, "{open}");
+        }
+    }
 }

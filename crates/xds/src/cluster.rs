@@ -97,6 +97,17 @@ pub struct CircuitBreakers {
     pub max_requests: Option<u32>,
     /// Open retries.
     pub max_retries: Option<u32>,
+    /// Open retries by what is open at all, in place of `max_retries`.
+    pub retry_budget: Option<RetryBudget>,
+}
+
+/// How many retries may be open at once (`CircuitBreakers.Thresholds.RetryBudget`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct RetryBudget {
+    /// The share of open and waiting requests, in millionths.
+    pub share: u32,
+    /// As many are always allowed; none: Envoy's 3.
+    pub min_retry_concurrency: Option<u32>,
 }
 
 /// When endpoints are ejected (`envoy.config.cluster.v3.OutlierDetection`); none: Envoy's default.

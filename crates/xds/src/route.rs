@@ -219,6 +219,8 @@ pub enum HashPolicy {
         path: String,
         /// How long it lives; none: it is not made.
         ttl: Option<Duration>,
+        /// More attributes of one that is made, by name; without a value the name alone.
+        attributes: Vec<(String, String)>,
     },
     /// The client's address.
     SourceIp,

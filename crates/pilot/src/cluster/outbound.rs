@@ -117,6 +117,7 @@ impl<'a> Target<'a> {
         let outliers = policy.outlier_detection;
         policy::apply_locality(&mut cluster, policy.load_balancer, outliers.is_some());
         policy::apply_outlier_detection(&mut cluster, outliers);
+        policy::apply_retry_budget(&mut cluster, policy.retry_budget);
         let user_tls = transport::apply(&mut cluster, self, name, policy.tls);
         cluster.metadata = istio_metadata(self.metadata(subset, user_tls));
         if self.proxy.has_metadata_exchange() {

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use config::networking::{
-    ConnectionPoolSettings, HttpSettings, LoadBalancerSettings, OutlierDetection, SimpleLb,
-    TcpKeepalive, TcpSettings,
+    ConnectionPoolSettings, HttpSettings, LoadBalancerSettings, OutlierDetection, RetryBudget,
+    SimpleLb, TcpKeepalive, TcpSettings,
 };
+use config::value::Percentage;
 use xds::{Cluster, Discovery, HashPolicy, Http2Keepalive, LbPolicy, UpstreamHttpProtocol};
 
 /// Sets limits and timeouts.
@@ -111,12 +112,27 @@ pub(crate) fn hash_policy(settings: Option<&LoadBalancerSettings>) -> Option<Has
             name: cookie.name.clone(),
             path: cookie.path.clone(),
             ttl: cookie.ttl,
+            attributes: cookie
+                .attributes
+                .iter()
+                .map(|attribute| (attribute.name.clone(), attribute.value.clone()))
+                .collect(),
         });
     }
     if let Some(name) = &hash.http_query_parameter_name {
         return Some(HashPolicy::QueryParameter(name.clone()));
     }
     hash.use_source_ip.filter(|use_it| *use_it).map(|_| HashPolicy::SourceIp)
+}
+
+/// Bounds retries by what is open, in place of the fixed limit.
+pub(super) fn apply_retry_budget(cluster: &mut Cluster, budget: Option<&RetryBudget>) {
+    let Some(budget) = budget else { return };
+    let percent = budget.percent.unwrap_or(Percentage::from_whole(20));
+    cluster.circuit_breakers.retry_budget = Some(xds::RetryBudget {
+        share: percent.millionths(),
+        min_retry_concurrency: Some(budget.min_retry_concurrency.unwrap_or(3)),
+    });
 }
 
 /// Sets whether localities share the load by their weights: where a rule gives them shares, or names

@@ -178,7 +178,9 @@ fn traffic_policy(
     };
     without_effect(policy.tunnel.is_some(), "tunnel");
     without_effect(policy.proxy_protocol.is_some(), "proxyProtocol");
-    without_effect(policy.retry_budget.is_some(), "retryBudget");
+    // What is open counts, not what has ended in an interval.
+    let interval = policy.retry_budget.as_ref().and_then(|budget| budget.budget_interval);
+    without_effect(interval.is_some_and(|i| !i.is_zero()), "retryBudget.budgetInterval");
     let balancers = std::iter::once(("loadBalancer".to_owned(), &policy.load_balancer)).chain(
         policy.port_level_settings.iter().enumerate().map(|(index, settings)| {
             (format!("portLevelSettings[{index}].loadBalancer"), &settings.load_balancer)

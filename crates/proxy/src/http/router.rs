@@ -221,7 +221,8 @@ impl Forward<'_> {
             exchange.facts.flags.insert(crate::flags::Flags::RETRY_LIMIT_EXCEEDED);
             return false;
         }
-        if shared.stats.rq_retry_active.get() >= shared.limits.retries {
+        let open = shared.stats.rq_active.get() + shared.stats.rq_pending_active.get();
+        if shared.stats.rq_retry_active.get() >= shared.limits.retries(open) {
             shared.stats.rq_retry_overflow.inc();
             exchange.facts.flags.insert(crate::flags::Flags::UPSTREAM_OVERFLOW);
             return false;
@@ -320,6 +321,9 @@ impl Forward<'_> {
         }
         for mutations in self.plan.mutations() {
             mutation::response(mutations, map, &head.headers, exchange);
+        }
+        if let Some(cookie) = &self.plan.set_cookie {
+            map.append(header::SET_COOKIE, cookie.clone());
         }
         head.cors.apply(map);
     }

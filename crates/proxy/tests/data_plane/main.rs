@@ -9,6 +9,7 @@
     reason = "a test that fails says so; its helpers too"
 )]
 
+mod affinity;
 mod config;
 mod control;
 mod fixture;

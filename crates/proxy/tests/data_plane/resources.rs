@@ -52,6 +52,7 @@ pub(crate) fn cluster(name: &str, addresses: &[SocketAddr]) -> Cluster {
             max_pending_requests: Some(u32::MAX),
             max_requests: Some(u32::MAX),
             max_retries: Some(u32::MAX),
+            retry_budget: None,
         },
         outlier_detection: None,
         transport_socket: None,

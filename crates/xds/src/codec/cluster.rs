@@ -8,10 +8,12 @@ use std::collections::BTreeMap;
 
 use pb::envoy::{
     config::cluster::v3::{
-        self as cluster, Filter, UpstreamConnectionOptions, circuit_breakers::Thresholds,
+        self as cluster, Filter, UpstreamConnectionOptions,
+        circuit_breakers::{Thresholds, thresholds::RetryBudget as PbRetryBudget},
         cluster::TransportSocketMatch as PbTransportSocketMatch,
     },
     extensions::upstreams::http::v3::HttpProtocolOptions,
+    r#type::v3::Percent,
 };
 
 use super::{
@@ -21,7 +23,8 @@ use super::{
     metadata, network_filter, tls, upstream_http,
 };
 use crate::{
-    CircuitBreakers, Cluster, NetworkFilter, Struct, TransportSocketMatch, UpstreamHttp, Value,
+    CircuitBreakers, Cluster, NetworkFilter, RetryBudget, Struct, TransportSocketMatch,
+    UpstreamHttp, Value,
 };
 
 /// Envoy's `connect_timeout` when there is none.
@@ -161,13 +164,19 @@ fn decode_http(options: BTreeMap<String, pb::Any>, cx: &mut Context) -> Result<U
 }
 
 fn encode_breakers(value: CircuitBreakers) -> Option<cluster::CircuitBreakers> {
-    let CircuitBreakers { max_connections, max_pending_requests, max_requests, max_retries } =
-        value;
+    let CircuitBreakers {
+        max_connections,
+        max_pending_requests,
+        max_requests,
+        max_retries,
+        retry_budget,
+    } = value;
     let thresholds = Thresholds {
         max_connections,
         max_pending_requests,
         max_requests,
         max_retries,
+        retry_budget: retry_budget.map(encode_budget),
         ..Default::default()
     };
     (value != CircuitBreakers::default())
@@ -183,17 +192,50 @@ fn decode_breakers(message: cluster::CircuitBreakers, cx: &mut Context) -> Resul
         fields! {
             cx, thresholds => Thresholds {
                 priority, max_connections, max_pending_requests, max_requests, max_retries,
+                retry_budget,
             }
             ignored { track_remaining, max_connection_pools }
-            rejected { retry_budget }
         }
+        let retry_budget = cx.optional("retry_budget", retry_budget, decode_budget)?;
         // Routes of high priority are treated as all others.
         cx.ignored("priority", &priority);
-        let breakers =
-            CircuitBreakers { max_connections, max_pending_requests, max_requests, max_retries };
+        let breakers = CircuitBreakers {
+            max_connections,
+            max_pending_requests,
+            max_requests,
+            max_retries,
+            retry_budget,
+        };
         Ok((priority == 0).then_some(breakers))
     })?;
     Ok(thresholds.into_iter().flatten().next().unwrap_or_default())
+}
+
+fn encode_budget(value: RetryBudget) -> PbRetryBudget {
+    PbRetryBudget {
+        budget_percent: Some(Percent { value: f64::from(value.share) / 10_000.0 }),
+        min_retry_concurrency: value.min_retry_concurrency,
+        budget_interval: None,
+    }
+}
+
+/// Envoy's share without a percentage is 20 %.
+fn decode_budget(message: PbRetryBudget, cx: &mut Context) -> Result<RetryBudget> {
+    fields! {
+        cx, message => PbRetryBudget { budget_percent, min_retry_concurrency }
+        ignored { budget_interval }
+    }
+    let percent = budget_percent.map_or(20.0, |percent| percent.value);
+    if !(0.0..=100.0).contains(&percent) {
+        return cx.fail_at("budget_percent", "must be from 0 to 100");
+    }
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be from 0 to 100 above"
+    )]
+    let share = (percent * 10_000.0).round() as u32;
+    Ok(RetryBudget { share, min_retry_concurrency })
 }
 
 fn encode_socket_match(value: &TransportSocketMatch) -> PbTransportSocketMatch {

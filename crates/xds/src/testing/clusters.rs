@@ -3,8 +3,8 @@
 use super::{Arbitrary, Entropy, arbitrary_enum, arbitrary_struct};
 use crate::{
     CircuitBreakers, Cluster, Discovery, Endpoint, HealthStatus, Http2Keepalive, LbPolicy,
-    LoadAssignment, LocalityEndpoints, OutlierDetection, TransportSocketMatch, UpstreamHttp,
-    UpstreamHttpProtocol,
+    LoadAssignment, LocalityEndpoints, OutlierDetection, RetryBudget, TransportSocketMatch,
+    UpstreamHttp, UpstreamHttpProtocol,
 };
 
 arbitrary_struct! { Cluster {
@@ -32,7 +32,11 @@ arbitrary_enum! { LbPolicy:
     |_| LbPolicy::ClusterProvided,
 }
 arbitrary_struct! { CircuitBreakers {
-    max_connections, max_pending_requests, max_requests, max_retries,
+    max_connections, max_pending_requests, max_requests, max_retries, retry_budget,
+} }
+arbitrary_struct! { RetryBudget {
+    share = |e| u32::try_from(e.index(1_000_001)).unwrap_or_default(),
+    min_retry_concurrency,
 } }
 arbitrary_struct! { OutlierDetection {
     consecutive_5xx, enforcing_consecutive_5xx, consecutive_gateway_failure,

@@ -65,7 +65,12 @@ arbitrary_struct! { RetryPolicy {
 arbitrary_struct! { RetryBackOff { base_interval, max_interval } }
 arbitrary_enum! { HashPolicy:
     |e| HashPolicy::Header(e.any()),
-    |e| HashPolicy::Cookie { name: e.any(), path: e.any(), ttl: e.any() },
+    |e| HashPolicy::Cookie {
+        name: e.any(),
+        path: e.any(),
+        ttl: e.any(),
+        attributes: vec![(e.any(), e.any())],
+    },
     |_| HashPolicy::SourceIp,
     |e| HashPolicy::QueryParameter(e.any()),
 }

@@ -26,6 +26,8 @@ pub(super) struct Plan<'a> {
     pub(super) count_attempts: bool,
     pub(super) suppress_envoy_headers: bool,
     pub(super) hash: Option<u64>,
+    /// A cookie that consistent hashing made for the client.
+    pub(super) set_cookie: Option<HeaderValue>,
     pub(super) mirrors: Vec<&'a xds::MirrorPolicy>,
     /// Path or host are not what the client sent.
     pub(super) rewritten: bool,
@@ -53,13 +55,15 @@ impl<'a> Plan<'a> {
         let worker = &exchange.http.connection.worker;
         let idle = action.idle_timeout.or(config.stream_idle_timeout).unwrap_or(DEFAULT_IDLE);
         let peer = peer_metadata(exchange);
+        let hashed = super::hash::hash(&action.hash_policy, head, exchange);
         let mut plan = Self {
             retry: asked::retry_policy(&mut head.headers, route.retry_policy.as_ref()),
             deadline: timeout.map(|timeout| Instant::now() + timeout),
             idle: (!idle.is_zero() && head.upgrade.is_none()).then_some(idle),
             count_attempts: virtual_host.include_request_attempt_count,
             suppress_envoy_headers: suppresses(exchange),
-            hash: super::hash::hash(&action.hash_policy, head, exchange),
+            hash: hashed.hash,
+            set_cookie: hashed.set_cookie,
             mirrors: action
                 .request_mirror_policies
                 .iter()

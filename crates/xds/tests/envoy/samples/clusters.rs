@@ -91,6 +91,7 @@ fn full() -> Cluster {
             max_pending_requests: Some(1),
             max_requests: Some(2),
             max_retries: Some(u32::MAX),
+            retry_budget: Some(xds::RetryBudget { share: 255_000, min_retry_concurrency: Some(2) }),
         },
         outlier_detection: Some(OutlierDetection {
             consecutive_5xx: Some(5),

@@ -155,6 +155,7 @@ fn full_action() -> RouteAction {
                 name: "user".to_owned(),
                 path: "/".to_owned(),
                 ttl: Some(seconds(0)),
+                attributes: vec![("SameSite".to_owned(), "Strict".to_owned())],
             },
             HashPolicy::SourceIp,
             HashPolicy::QueryParameter("q".to_owned()),

@@ -2,7 +2,9 @@
 
 use pb::envoy::config::route::v3::route_action::{
     self as action,
-    hash_policy::{ConnectionProperties, Cookie, Header, PolicySpecifier, QueryParameter},
+    hash_policy::{
+        ConnectionProperties, Cookie, CookieAttribute, Header, PolicySpecifier, QueryParameter,
+    },
 };
 
 use crate::{
@@ -18,11 +20,14 @@ pub(super) fn encode(value: &HashPolicy) -> action::HashPolicy {
         HashPolicy::Header(name) => {
             PolicySpecifier::Header(Header { header_name: name.clone(), ..Default::default() })
         }
-        HashPolicy::Cookie { name, path, ttl } => PolicySpecifier::Cookie(Cookie {
+        HashPolicy::Cookie { name, path, ttl, attributes } => PolicySpecifier::Cookie(Cookie {
             name: name.clone(),
             path: path.clone(),
             ttl: ttl.map(duration),
-            ..Default::default()
+            attributes: attributes
+                .iter()
+                .map(|(name, value)| CookieAttribute { name: name.clone(), value: value.clone() })
+                .collect(),
         }),
         HashPolicy::SourceIp => {
             PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })
@@ -45,8 +50,9 @@ pub(super) fn decode(message: action::HashPolicy, cx: &mut Context) -> Result<Ha
             Ok(HashPolicy::Header(header_name))
         }),
         Some(PolicySpecifier::Cookie(cookie)) => cx.at("cookie", |cx| {
-            fields! { cx, cookie => Cookie { name, ttl, path } ignored { attributes } }
-            Ok(HashPolicy::Cookie { name, path, ttl: cx.duration("ttl", ttl)? })
+            let Cookie { name, ttl, path, attributes } = cookie;
+            let attributes = attributes.into_iter().map(|one| (one.name, one.value)).collect();
+            Ok(HashPolicy::Cookie { name, path, ttl: cx.duration("ttl", ttl)?, attributes })
         }),
         Some(PolicySpecifier::ConnectionProperties(ConnectionProperties { source_ip: true })) => {
             Ok(HashPolicy::SourceIp)
