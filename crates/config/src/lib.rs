@@ -20,6 +20,7 @@ mod parse;
 mod protocol;
 mod report;
 pub mod security;
+pub mod telemetry;
 mod validate;
 pub mod value;
 pub mod visibility;
@@ -33,8 +34,9 @@ pub use k8s::{
     ConfigMap, Deployment, EndpointSlice, Namespace, Pod, Secret, Service, ServiceAccount,
 };
 pub use mesh::{
-    AccessLogEncoding, InboundTrafficPolicy, InboundTrafficPolicyMode, MeshConfig,
-    OutboundTrafficPolicy, OutboundTrafficPolicyMode, PathNormalization, PathNormalizationType,
+    AccessLogEncoding, DefaultProviders, EnvoyFileAccessLog, ExtensionProvider,
+    InboundTrafficPolicy, InboundTrafficPolicyMode, LogFormat, MeshConfig, OutboundTrafficPolicy,
+    OutboundTrafficPolicyMode, PathNormalization, PathNormalizationType, PrometheusProvider,
     ProxyConfig,
 };
 pub use networking::{DestinationRule, EnvoyFilter, Gateway, VirtualService};
@@ -42,3 +44,4 @@ pub use object::{Kind, Object, ObjectKey, ObjectMeta, Origin, Spec};
 pub use parse::{Parsed, parse_file};
 pub use protocol::Protocol;
 pub use security::{AuthorizationPolicy, PeerAuthentication};
+pub use telemetry::Telemetry;

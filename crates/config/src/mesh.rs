@@ -1,6 +1,8 @@
 //! MeshConfig: the mesh's own settings, from the key `mesh` of the ConfigMap `istio` in the root
 //! namespace. Defaults are Istio's; what is not implemented is reported when it is set.
 
+mod provider;
+
 use std::{collections::BTreeMap, time::Duration};
 
 use serde::Deserialize;
@@ -8,6 +10,10 @@ use serde::Deserialize;
 use crate::{
     k8s, networking,
     value::{Accepted, Unsupported, duration},
+};
+
+pub use provider::{
+    DefaultProviders, EnvoyFileAccessLog, ExtensionProvider, LogFormat, PrometheusProvider,
 };
 
 /// The namespace in which the mesh's own settings are looked for.
@@ -79,10 +85,10 @@ pub struct MeshConfig {
     pub enable_envoy_access_log_service: Option<Unsupported>,
     /// Not used.
     pub disable_envoy_listener_log: Option<Unsupported>,
-    /// Not used.
-    pub extension_providers: Option<Unsupported>,
-    /// Not used.
-    pub default_providers: Option<Unsupported>,
+    /// Whom others can name.
+    pub extension_providers: Vec<ExtensionProvider>,
+    /// Whom those mean who name nobody.
+    pub default_providers: DefaultProviders,
     /// Not used.
     pub ca: Option<Unsupported>,
     /// Not used.
@@ -157,8 +163,8 @@ impl Default for MeshConfig {
             enable_tracing: None,
             enable_envoy_access_log_service: None,
             disable_envoy_listener_log: None,
-            extension_providers: None,
-            default_providers: None,
+            extension_providers: Vec::new(),
+            default_providers: DefaultProviders::default(),
             ca: None,
             ca_certificates: None,
             certificates: None,

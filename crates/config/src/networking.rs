@@ -5,6 +5,7 @@ mod destination_rule;
 mod envoy_filter;
 mod gateway;
 mod load_balancer;
+mod proxy_config;
 mod route_policy;
 mod virtual_service;
 
@@ -29,6 +30,7 @@ pub use load_balancer::{
     LoadBalancerSettings, LocalityLoadBalancerSetting, MagLev, RingHash, SimpleLb,
     WarmupConfiguration, ZoneAwareLoadBalancerSetting,
 };
+pub use proxy_config::{ProxyConfig, ProxyImage};
 pub use route_policy::{
     Abort, CorsPolicy, Delay, HeaderOperations, Headers, HttpBody, HttpDirectResponse,
     HttpFaultInjection, HttpMirrorPolicy, HttpRedirect, HttpRetry, HttpRewrite,

@@ -4,8 +4,9 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     k8s::{ConfigMap, Deployment, EndpointSlice, Namespace, Pod, Secret, Service, ServiceAccount},
-    networking::{DestinationRule, EnvoyFilter, Gateway, VirtualService},
+    networking::{DestinationRule, EnvoyFilter, Gateway, ProxyConfig, VirtualService},
     security::{AuthorizationPolicy, PeerAuthentication},
+    telemetry::Telemetry,
     yaml::Node,
 };
 
@@ -165,5 +166,5 @@ macro_rules! kinds {
 kinds! {
     Namespace, ServiceAccount, Service, Pod, ConfigMap, Secret, EndpointSlice, Deployment,
     VirtualService, DestinationRule, Gateway, PeerAuthentication, AuthorizationPolicy,
-    EnvoyFilter,
+    EnvoyFilter, ProxyConfig, Telemetry,
 }

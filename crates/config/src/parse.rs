@@ -227,6 +227,8 @@ fn body(kind: Kind, node: &Node, sink: &Sink) -> Option<Spec> {
         Kind::DestinationRule => Spec::DestinationRule(spec(node, sink)?),
         Kind::Gateway => Spec::Gateway(spec(node, sink)?),
         Kind::PeerAuthentication => Spec::PeerAuthentication(spec(node, sink)?),
+        Kind::ProxyConfig => Spec::ProxyConfig(spec(node, sink)?),
+        Kind::Telemetry => Spec::Telemetry(spec(node, sink)?),
         Kind::EnvoyFilter => Spec::EnvoyFilter(spec(node, sink)?),
         Kind::AuthorizationPolicy => Spec::AuthorizationPolicy(spec(node, sink)?),
     })

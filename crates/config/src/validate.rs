@@ -12,7 +12,9 @@ mod load_balancer;
 mod mesh_config;
 pub(crate) mod names;
 mod peer_authentication;
+mod proxy_config;
 mod route_policy;
+mod telemetry;
 #[cfg(test)]
 mod tests;
 mod virtual_service;
@@ -35,6 +37,8 @@ pub(crate) fn spec(spec: &Spec, meta: &ObjectMeta, report: &mut Report<'_>) {
         Spec::DestinationRule(rule) => destination_rule::check(rule, meta, &path, report),
         Spec::Gateway(gateway) => gateway::check(gateway, &path, report),
         Spec::PeerAuthentication(pa) => peer_authentication::check(pa, &path, report),
+        Spec::ProxyConfig(config) => proxy_config::check(config, &path, report),
+        Spec::Telemetry(telemetry) => telemetry::check(telemetry, &path, report),
         Spec::EnvoyFilter(filter) => envoy_filter::check(filter, &path, report),
         Spec::AuthorizationPolicy(ap) => authorization_policy::check(ap, meta, &path, report),
     }

@@ -185,6 +185,7 @@ fn existing(objects: &[Arc<Object>]) -> Vec<Placed> {
             role: running_role(pod, &template),
             proxy: crate::plan::proxy(&template),
             template,
+            settings: Default::default(),
             ambiguous: false,
         };
         Some(Placed {

@@ -1,12 +1,16 @@
 //! What shall run: the Deployments of the user's files with what Istio's injector would make of
 //! them, and the Services whose endpoints they are.
 
+mod proxy_config;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use config::k8s::PodTemplate;
-use config::{Object, Service, Spec};
+use config::{MeshConfig, Object, Service, Spec};
 use serde::{Deserialize, Serialize};
+
+use proxy_config::{ProxyConfigs, ProxySettings};
 
 /// Istio's annotation that chooses injection templates; `gateway` makes the pod a gateway.
 const TEMPLATES: &str = "inject.istio.io/templates";
@@ -66,6 +70,8 @@ pub(crate) struct Wanted {
     pub(crate) role: Role,
     pub(crate) proxy: ProxyKind,
     pub(crate) template: PodTemplate,
+    /// What its proxy is started with.
+    pub(crate) settings: ProxySettings,
     /// Whether another namespace has a Deployment of this name.
     pub(crate) ambiguous: bool,
 }
@@ -73,7 +79,10 @@ pub(crate) struct Wanted {
 impl Wanted {
     /// Whether a pod of `other` could stand in for one of this.
     pub(crate) fn same_pods(&self, other: &Self) -> bool {
-        self.role == other.role && self.proxy == other.proxy && self.template == other.template
+        self.role == other.role
+            && self.proxy == other.proxy
+            && self.template == other.template
+            && self.settings == other.settings
     }
 
     /// The name of one of its replicas on the command line. It is fixed when the replica starts:
@@ -112,6 +121,8 @@ impl Plan {
             .filter(|object| matches!(object.spec, Spec::Namespace(_)))
             .map(|object| (object.meta.name.as_str(), &object.meta.labels))
             .collect();
+        let mesh = MeshConfig::of(objects.clone());
+        let proxies = ProxyConfigs::of(objects.clone(), &mesh.root_namespace);
         let mut plan = Self::default();
         for object in objects {
             let (namespace, name) = (object.meta.namespace.clone(), object.meta.name.clone());
@@ -119,11 +130,17 @@ impl Plan {
                 Spec::Deployment(deployment) => {
                     let labels = namespaces.get(namespace.as_str()).copied();
                     let role = role(&deployment.template, labels);
+                    let template = injected(&deployment.template, role, &name);
+                    let settings = match role {
+                        Role::Plain => ProxySettings::default(),
+                        _ => proxies.settings(&namespace, &template.metadata.labels),
+                    };
                     let wanted = Wanted {
+                        settings,
                         replicas: deployment.replica_count(),
                         role,
                         proxy: proxy(&deployment.template),
-                        template: injected(&deployment.template, role, &name),
+                        template,
                         ambiguous: false,
                         namespace: namespace.clone(),
                         name: name.clone(),
@@ -262,6 +279,7 @@ mod tests {
             role: Role::Plain,
             proxy: ProxyKind::Mizzen,
             template: PodTemplate::default(),
+            settings: ProxySettings::default(),
             ambiguous: false,
         };
         assert_eq!(wanted.workload(0), "cart");

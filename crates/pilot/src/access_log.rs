@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::{AccessLogEncoding, MeshConfig};
+use config::{AccessLogEncoding, LogFormat, MeshConfig};
 use xds::{AccessLog, AccessLogFilter, AccessLogFormat, Struct, Value};
 
 /// Istio's text format.
@@ -51,6 +51,34 @@ pub(crate) fn access_logs(mesh: &MeshConfig) -> Vec<AccessLog> {
     }
     let path = mesh.access_log_file.clone();
     vec![AccessLog { path, format: format(mesh), filter: None }]
+}
+
+/// The log of a provider by its name; none when there is no such provider of access logs.
+pub(crate) fn provider(mesh: &MeshConfig, name: &str) -> Option<AccessLog> {
+    let stdout = |path: &str| if path.is_empty() { "/dev/stdout" } else { path }.to_owned();
+    let named = mesh.extension_providers.iter().find(|provider| provider.name == name);
+    match named.and_then(|provider| provider.envoy_file_access_log.as_ref()) {
+        Some(file) => {
+            let format = match file.log_format.clone() {
+                Some(LogFormat { labels: Some(fields), .. }) => AccessLogFormat::Json(
+                    fields.into_iter().map(|(name, field)| (name, value(field))).collect(),
+                ),
+                Some(LogFormat { text: Some(text), .. }) if !text.is_empty() => line(&text),
+                _ => format(mesh),
+            };
+            Some(AccessLog { path: stdout(&file.path), format, filter: None })
+        }
+        None if name == "envoy" => Some(AccessLog {
+            path: stdout(&mesh.access_log_file),
+            format: format(mesh),
+            filter: None,
+        }),
+        None => None,
+    }
+}
+
+fn line(text: &str) -> AccessLogFormat {
+    AccessLogFormat::Text(format!("{}\n", text.trim_end_matches('\n')))
 }
 
 /// The logs of a listener itself: only connections that found no filter chain.

@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use config::{Diagnostic, ObjectKey, Origin, Severity};
 
-use crate::World;
+use crate::{World, telemetry};
 
 /// All findings, in the order of file, line and text.
 pub(crate) fn collect(world: &World) -> Vec<Diagnostic> {
@@ -21,6 +21,7 @@ pub(crate) fn collect(world: &World) -> Vec<Diagnostic> {
     rules::destination_rules(world, &mut findings);
     gateways::collect(world, &mut findings);
     security::collect(world, &mut findings);
+    telemetry::diagnose(world, &mut findings);
     findings.sort();
     findings.dedup();
     findings

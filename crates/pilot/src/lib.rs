@@ -21,6 +21,7 @@ mod proxy;
 mod push_context;
 mod route;
 mod secret;
+mod telemetry;
 mod tls;
 mod virtual_service;
 mod world;

@@ -24,7 +24,7 @@ use crate::{Proxy, ProxyType, PushContext, access_log};
 
 /// All listeners of a proxy.
 pub(crate) fn listeners(push: &PushContext, proxy: &Proxy) -> Vec<Listener> {
-    match proxy.proxy_type {
+    let mut listeners = match proxy.proxy_type {
         ProxyType::Router => gateway::listeners(push, proxy),
         ProxyType::Sidecar => {
             let mut listeners = outbound::listeners(push, proxy);
@@ -32,7 +32,9 @@ pub(crate) fn listeners(push: &PushContext, proxy: &Proxy) -> Vec<Listener> {
             listeners.push(inbound::virtual_inbound(push, proxy));
             listeners
         }
-    }
+    };
+    push.telemetries.apply(push, proxy, &mut listeners);
+    listeners
 }
 
 /// The names of the route configurations that listeners refer to, sorted.

@@ -20,6 +20,7 @@ use crate::{
     listener, name_table,
     peer_authentication::{MtlsMode, PeerAuthentications},
     route, secret,
+    telemetry::Telemetries,
     virtual_service::VirtualServices,
     world::{Addressing, Service, ServiceEndpoint},
 };
@@ -33,6 +34,7 @@ pub struct PushContext {
     pub(crate) peer_authentications: PeerAuthentications,
     pub(crate) authorization_policies: AuthorizationPolicies,
     pub(crate) envoy_filters: EnvoyFilters,
+    pub(crate) telemetries: Telemetries,
     /// The identities of each service's workloads, by host name.
     identities: BTreeMap<String, Vec<String>>,
     diagnostics: Vec<Diagnostic>,
@@ -48,6 +50,7 @@ impl PushContext {
         let authorization_policies = AuthorizationPolicies::new(&world);
         let identities = identities(&world);
         let (envoy_filters, refused) = EnvoyFilters::new(&world);
+        let telemetries = Telemetries::new(&world);
         let mut diagnostics = diagnostics::collect(&world);
         diagnostics.extend(refused);
         diagnostics.sort();
@@ -58,6 +61,7 @@ impl PushContext {
             peer_authentications,
             authorization_policies,
             envoy_filters,
+            telemetries,
             identities,
             diagnostics,
         }

@@ -14,7 +14,7 @@ use std::{
 
 use config::{
     AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, MeshConfig, Object,
-    PeerAuthentication, Secret, Spec, VirtualService,
+    PeerAuthentication, Secret, Spec, Telemetry, VirtualService,
 };
 
 pub(crate) use endpoint::ServiceEndpoint;
@@ -45,6 +45,7 @@ pub struct World {
     pub(crate) peer_authentications: Vec<Arc<Item<PeerAuthentication>>>,
     pub(crate) authorization_policies: Vec<Arc<Item<AuthorizationPolicy>>>,
     pub(crate) envoy_filters: Vec<Arc<Item<EnvoyFilter>>>,
+    pub(crate) telemetries: Vec<Arc<Item<Telemetry>>>,
 }
 
 impl World {
@@ -100,6 +101,10 @@ impl World {
             }),
             authorization_policies: select(&objects, |spec| match spec {
                 Spec::AuthorizationPolicy(spec) => Some(spec),
+                _ => None,
+            }),
+            telemetries: select(&objects, |spec| match spec {
+                Spec::Telemetry(spec) => Some(spec),
                 _ => None,
             }),
             envoy_filters: select(&objects, |spec| match spec {

@@ -31,6 +31,8 @@ pub enum AccessLogFilter {
     ResponseFlags(Vec<String>),
     /// Those with a status code of at least this.
     StatusCodeAtLeast(u32),
+    /// Those with a status code of at most this.
+    StatusCodeAtMost(u32),
     /// All must hold.
     And(Vec<AccessLogFilter>),
     /// One must hold.

@@ -33,6 +33,7 @@ fn check(mesh: &MeshConfig, path: &Path<'_>, report: &mut Report<'_>) {
             report.error(&path.field("trustDomain"), "invalid-value", message);
         }
     }
+    providers(mesh, path, report);
     names::dns_label(&mesh.root_namespace, &path.field("rootNamespace"), report);
     checks::at_least_1ms(mesh.connect_timeout, &path.field("connectTimeout"), report);
     checks::zero_or_1ms(
@@ -42,6 +43,29 @@ fn check(mesh: &MeshConfig, path: &Path<'_>, report: &mut Report<'_>) {
     );
     if mesh.proxy_listen_port == 0 || mesh.proxy_inbound_listen_port == 0 {
         report.error(path, "invalid-port", "0 is not a port");
+    }
+}
+
+/// Providers without a name, and those who are meant by default and are not there.
+fn providers(mesh: &MeshConfig, path: &Path<'_>, report: &mut Report<'_>) {
+    let list = path.field("extensionProviders");
+    for (index, provider) in mesh.extension_providers.iter().enumerate() {
+        if provider.name.is_empty() {
+            let message = "the name is missing";
+            report.error(&list.index(index).field("name"), "missing-field", message);
+        }
+    }
+    let is_log = |name: &String| {
+        name == "envoy"
+            || mesh
+                .extension_providers
+                .iter()
+                .any(|p| p.name == *name && p.envoy_file_access_log.is_some())
+    };
+    for name in mesh.default_providers.access_logging.iter().filter(|name| !is_log(name)) {
+        let message =
+            format!("there is no access log \"{}\": nothing is logged to it", excerpt(name));
+        report.warning(&path.field("defaultProviders"), "unknown-provider", message);
     }
 }
 

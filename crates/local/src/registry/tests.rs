@@ -22,6 +22,7 @@ fn wanted(labels: &[(&str, &str)], web: u16) -> Wanted {
         role: Role::Injected,
         proxy: ProxyKind::Mizzen,
         template,
+        settings: Default::default(),
         ambiguous: false,
     }
 }

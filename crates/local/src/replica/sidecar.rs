@@ -127,6 +127,13 @@ fn command(world: &World, replica: &Replica) -> Result<Start, String> {
     } else {
         command.args(["--socket-mark", &MARK.to_string()]);
     }
+    if let Some(threads) = replica.wanted.settings.concurrency {
+        let threads = match threads {
+            0 => std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
+            threads => usize::try_from(threads).unwrap_or(usize::MAX),
+        };
+        command.args(["--concurrency", &threads.to_string()]);
+    }
     let mut inherited = Vec::new();
     if gateway && replica.proxy == ProxyKind::Mizzen {
         for gateway in &world.gateways {
@@ -192,5 +199,7 @@ fn environment(world: &World, replica: &Replica) -> Vec<(String, String)> {
     if let Ok(filter) = std::env::var("RUST_LOG") {
         variables.push(("RUST_LOG", filter));
     }
-    variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+    let own = variables.into_iter().map(|(name, value)| (name.to_owned(), value));
+    // Later ones win, as in a pod's template.
+    own.chain(wanted.settings.environment.clone()).collect()
 }

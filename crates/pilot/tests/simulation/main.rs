@@ -15,3 +15,4 @@ mod gateway;
 mod laws;
 mod mesh;
 mod snapshots;
+mod telemetry;

@@ -41,6 +41,7 @@ enum Filter {
     /// Any of these; an empty list: any flag at all.
     Flags(Vec<Flags>),
     StatusAtLeast(u32),
+    StatusAtMost(u32),
     And(Vec<Filter>),
     Or(Vec<Filter>),
 }
@@ -105,6 +106,7 @@ impl Filter {
                 Self::Flags(names.iter().filter_map(|name| Flags::from_name(name)).collect())
             }
             xds::AccessLogFilter::StatusCodeAtLeast(code) => Self::StatusAtLeast(*code),
+            xds::AccessLogFilter::StatusCodeAtMost(code) => Self::StatusAtMost(*code),
             xds::AccessLogFilter::And(list) => Self::And(list.iter().map(Self::new).collect()),
             xds::AccessLogFilter::Or(list) => Self::Or(list.iter().map(Self::new).collect()),
         }
@@ -115,6 +117,7 @@ impl Filter {
             Self::Flags(flags) if flags.is_empty() => !facts.flags.is_empty(),
             Self::Flags(flags) => flags.iter().any(|flag| facts.flags.contains(*flag)),
             Self::StatusAtLeast(code) => u32::from(facts.code) >= *code,
+            Self::StatusAtMost(code) => u32::from(facts.code) <= *code,
             Self::And(list) => list.iter().all(|filter| filter.wants(facts)),
             Self::Or(list) => list.iter().any(|filter| filter.wants(facts)),
         }

@@ -155,11 +155,8 @@ fn encode_filter(value: &AccessLogFilter) -> accesslog::AccessLogFilter {
         AccessLogFilter::ResponseFlags(flags) => {
             FilterSpecifier::ResponseFlagFilter(ResponseFlagFilter { flags: flags.clone() })
         }
-        AccessLogFilter::StatusCodeAtLeast(code) => {
-            let value = RuntimeUInt32 { default_value: *code, runtime_key: RUNTIME_KEY.to_owned() };
-            let comparison = ComparisonFilter { op: Op::Ge.into(), value: Some(value) };
-            FilterSpecifier::StatusCodeFilter(StatusCodeFilter { comparison: Some(comparison) })
-        }
+        AccessLogFilter::StatusCodeAtLeast(code) => status(Op::Ge, *code),
+        AccessLogFilter::StatusCodeAtMost(code) => status(Op::Le, *code),
         AccessLogFilter::And(filters) => {
             FilterSpecifier::AndFilter(AndFilter { filters: all(filters) })
         }
@@ -168,6 +165,12 @@ fn encode_filter(value: &AccessLogFilter) -> accesslog::AccessLogFilter {
         }
     };
     accesslog::AccessLogFilter { filter_specifier: Some(specifier) }
+}
+
+fn status(op: Op, code: u32) -> FilterSpecifier {
+    let value = RuntimeUInt32 { default_value: code, runtime_key: RUNTIME_KEY.to_owned() };
+    let comparison = ComparisonFilter { op: op.into(), value: Some(value) };
+    FilterSpecifier::StatusCodeFilter(StatusCodeFilter { comparison: Some(comparison) })
 }
 
 fn decode_filter(message: accesslog::AccessLogFilter, cx: &mut Context) -> Result<AccessLogFilter> {
@@ -188,7 +191,8 @@ fn decode_filter(message: accesslog::AccessLogFilter, cx: &mut Context) -> Resul
                     })?;
                     match cx.enumeration("op", op)? {
                         Op::Ge => Ok(AccessLogFilter::StatusCodeAtLeast(code)),
-                        _ => cx.fail_at("op", "only GE is supported"),
+                        Op::Le => Ok(AccessLogFilter::StatusCodeAtMost(code)),
+                        _ => cx.fail_at("op", "only GE and LE are supported"),
                     }
                 })
             })

@@ -68,6 +68,7 @@ impl Arbitrary for AccessLogFilter {
             &[
                 |e| AccessLogFilter::ResponseFlags(e.any()),
                 |e| AccessLogFilter::StatusCodeAtLeast(e.any()),
+                |e| AccessLogFilter::StatusCodeAtMost(e.any()),
                 |e| AccessLogFilter::And(e.any()),
                 |e| AccessLogFilter::Or(e.any()),
             ],
