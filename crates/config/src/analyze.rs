@@ -2,11 +2,13 @@
 //! that select nothing, rules that cannot work. Findings refuse no file: an object may be on its
 //! way. The ideas are those of `istioctl analyze`.
 
+mod entries;
 mod gateways;
 mod mtls;
 mod policies;
 mod routes;
 mod services;
+mod sidecars;
 #[cfg(test)]
 mod tests;
 mod world;
@@ -42,6 +44,13 @@ pub fn analyze<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Di
             Spec::AuthorizationPolicy(ap) => {
                 policies::authorization(object, ap, &world, &mut findings);
             }
+            Spec::ServiceEntry(entry) => {
+                entries::service_entry(object, entry, &world, &mut findings);
+            }
+            Spec::WorkloadEntry(entry) => {
+                entries::workload_entry(object, entry, &world, &mut findings);
+            }
+            Spec::Sidecar(sidecar) => sidecars::check(object, sidecar, &world, &mut findings),
             _ => {}
         }
     }
@@ -49,6 +58,10 @@ pub fn analyze<'a>(objects: impl IntoIterator<Item = &'a Arc<Object>>) -> Vec<Di
     routes::shared_hosts(&objects, &mut findings);
     findings.begin_object();
     policies::several_for_one_scope(&objects, &mut findings);
+    findings.begin_object();
+    entries::shared_hosts(&objects, &mut findings);
+    findings.begin_object();
+    sidecars::several_for_one_scope(&objects, &mut findings);
     findings.list
 }
 

@@ -16,15 +16,20 @@ const RESERVED: [u32; 2] = [BASE + 1, BASE + 10];
 /// The virtual address of the Service `namespace/name`: a hash of both names, in 10.96.0.0/12.
 #[must_use]
 pub fn cluster_ip(namespace: &str, name: &str) -> Ipv4Addr {
-    // FNV-1a with a separator that no name contains: fixed for ever, unlike a library's hasher.
-    let bytes = namespace.bytes().chain([b'/']).chain(name.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = fnv(namespace, name);
     let folded = (hash >> 32) ^ (hash & 0xffff_ffff);
     #[expect(clippy::cast_possible_truncation, reason = "the remainder is below 2^20")]
     let offset = (folded % u64::from(SIZE)) as u32;
     usable_from(offset)
+}
+
+/// FNV-1a over two names with a separator that neither contains: fixed for ever, unlike a library's
+/// hasher.
+pub(crate) fn fnv(namespace: &str, name: &str) -> u64 {
+    let bytes = namespace.bytes().chain([b'/']).chain(name.bytes());
+    bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
 }
 
 /// The first usable address at or after `offset`, going round.

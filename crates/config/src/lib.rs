@@ -10,6 +10,7 @@ mod analyze;
 mod catalog;
 mod cluster_ip;
 mod diagnostic;
+mod entry_ip;
 pub mod host;
 pub mod k8s;
 pub mod label;
@@ -30,6 +31,7 @@ pub use analyze::analyze;
 pub use catalog::{Catalog, Update};
 pub use cluster_ip::{assign_cluster_ips, cluster_ip};
 pub use diagnostic::{Diagnostic, Severity};
+pub use entry_ip::assign_entry_ips;
 pub use k8s::{
     ConfigMap, Deployment, EndpointSlice, Namespace, Pod, Secret, Service, ServiceAccount,
 };
@@ -39,7 +41,10 @@ pub use mesh::{
     OutboundTrafficPolicyMode, PathNormalization, PathNormalizationType, PrometheusProvider,
     ProxyConfig,
 };
-pub use networking::{DestinationRule, EnvoyFilter, Gateway, VirtualService};
+pub use networking::{
+    DestinationRule, EnvoyFilter, Gateway, ServiceEntry, Sidecar, VirtualService, WorkloadEntry,
+    WorkloadGroup,
+};
 pub use object::{Kind, Object, ObjectKey, ObjectMeta, Origin, Spec};
 pub use parse::{Parsed, parse_file};
 pub use protocol::Protocol;

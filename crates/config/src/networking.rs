@@ -1,5 +1,5 @@
-//! The API group `networking.istio.io`: VirtualService, DestinationRule and Gateway, with Istio's
-//! names and full field sets. Defaults that are not a type's own are said at the field.
+//! The API group `networking.istio.io`: VirtualService, DestinationRule, Gateway, ServiceEntry,
+//! WorkloadEntry, WorkloadGroup and Sidecar, with Istio's names and full field sets. Defaults that are not a type's own are said at the field.
 
 mod destination_rule;
 mod envoy_filter;
@@ -7,7 +7,10 @@ mod gateway;
 mod load_balancer;
 mod proxy_config;
 mod route_policy;
+mod service_entry;
+mod sidecar;
 mod virtual_service;
+mod workload_entry;
 
 pub use destination_rule::{
     ClientTlsMode, ClientTlsSettings, ConnectionPoolSettings, DestinationRule, H2UpgradePolicy,
@@ -36,7 +39,16 @@ pub use route_policy::{
     HttpFaultInjection, HttpMirrorPolicy, HttpRedirect, HttpRetry, HttpRewrite,
     RedirectPortSelection, RegexRewrite, UnmatchedPreflights,
 };
+pub use service_entry::{Location, Resolution, ServiceEntry};
+pub use sidecar::{
+    CaptureMode, EgressListener, IngressListener, Sidecar, SidecarOutboundMode,
+    SidecarOutboundTrafficPolicy,
+};
 pub use virtual_service::{
     Delegate, Destination, HttpMatchRequest, HttpRoute, HttpRouteDestination, L4MatchAttributes,
     PortSelector, RouteDestination, TcpRoute, TlsMatchAttributes, TlsRoute, VirtualService,
+};
+pub use workload_entry::{
+    HttpHealthCheck, ReadinessProbe, TcpHealthCheck, WorkloadEntry, WorkloadGroup,
+    WorkloadGroupMeta, WorkloadLabels,
 };

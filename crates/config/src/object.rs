@@ -4,7 +4,10 @@ use std::{cmp::Ordering, collections::BTreeMap, fmt, sync::Arc};
 
 use crate::{
     k8s::{ConfigMap, Deployment, EndpointSlice, Namespace, Pod, Secret, Service, ServiceAccount},
-    networking::{DestinationRule, EnvoyFilter, Gateway, ProxyConfig, VirtualService},
+    networking::{
+        DestinationRule, EnvoyFilter, Gateway, ProxyConfig, ServiceEntry, Sidecar, VirtualService,
+        WorkloadEntry, WorkloadGroup,
+    },
     security::{AuthorizationPolicy, PeerAuthentication},
     telemetry::Telemetry,
     yaml::Node,
@@ -166,5 +169,5 @@ macro_rules! kinds {
 kinds! {
     Namespace, ServiceAccount, Service, Pod, ConfigMap, Secret, EndpointSlice, Deployment,
     VirtualService, DestinationRule, Gateway, PeerAuthentication, AuthorizationPolicy,
-    EnvoyFilter, ProxyConfig, Telemetry,
+    EnvoyFilter, ProxyConfig, Telemetry, ServiceEntry, WorkloadEntry, WorkloadGroup, Sidecar,
 }

@@ -231,5 +231,9 @@ fn body(kind: Kind, node: &Node, sink: &Sink) -> Option<Spec> {
         Kind::Telemetry => Spec::Telemetry(spec(node, sink)?),
         Kind::EnvoyFilter => Spec::EnvoyFilter(spec(node, sink)?),
         Kind::AuthorizationPolicy => Spec::AuthorizationPolicy(spec(node, sink)?),
+        Kind::ServiceEntry => Spec::ServiceEntry(spec(node, sink)?),
+        Kind::WorkloadEntry => Spec::WorkloadEntry(spec(node, sink)?),
+        Kind::WorkloadGroup => Spec::WorkloadGroup(spec(node, sink)?),
+        Kind::Sidecar => Spec::Sidecar(spec(node, sink)?),
     })
 }

@@ -109,6 +109,18 @@ impl Protocol {
         }
     }
 
+    /// From the protocol that a ServiceEntry's or Sidecar's port names, without case; empty: to be
+    /// detected. `None` when nobody knows it.
+    #[must_use]
+    pub fn of_entry(text: &str) -> Option<Self> {
+        let lower = text.to_ascii_lowercase();
+        match lower.as_str() {
+            "" => Some(Self::Auto),
+            "grpc-web" => Some(Self::GrpcWeb),
+            word => Some(Self::from_word(word)).filter(|protocol| *protocol != Self::Auto),
+        }
+    }
+
     /// HTTP in the clear, in any version.
     #[must_use]
     pub fn is_http(self) -> bool {

@@ -14,11 +14,14 @@ pub(crate) mod names;
 mod peer_authentication;
 mod proxy_config;
 mod route_policy;
+mod service_entry;
+mod sidecar;
 mod telemetry;
 #[cfg(test)]
 mod tests;
 mod virtual_service;
 mod workload;
+mod workload_entry;
 
 use crate::{ObjectMeta, Spec, report::Report, yaml::Path};
 
@@ -41,5 +44,9 @@ pub(crate) fn spec(spec: &Spec, meta: &ObjectMeta, report: &mut Report<'_>) {
         Spec::Telemetry(telemetry) => telemetry::check(telemetry, &path, report),
         Spec::EnvoyFilter(filter) => envoy_filter::check(filter, &path, report),
         Spec::AuthorizationPolicy(ap) => authorization_policy::check(ap, meta, &path, report),
+        Spec::ServiceEntry(entry) => service_entry::check(entry, &path, report),
+        Spec::WorkloadEntry(entry) => workload_entry::check(entry, &path, report),
+        Spec::WorkloadGroup(group) => workload_entry::group(group, &path, report),
+        Spec::Sidecar(sidecar) => sidecar::check(sidecar, &path, report),
     }
 }

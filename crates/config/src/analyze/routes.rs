@@ -2,11 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Findings, did_you_mean, world::World};
+use super::{
+    Findings, did_you_mean,
+    world::{Callee, World},
+};
 use crate::{
     Object, Spec, VirtualService,
     host::{self, CLUSTER_DOMAIN},
-    k8s::Service,
     networking::Destination,
     yaml::{Path, excerpt},
 };
@@ -140,11 +142,11 @@ fn subset(
 fn port(
     object: &Object,
     to: &Destination,
-    service: &Service,
+    service: &Callee<'_>,
     path: &Path<'_>,
     findings: &mut Findings,
 ) {
-    let numbers: Vec<String> = service.ports.iter().map(|port| port.port.to_string()).collect();
+    let numbers: Vec<String> = service.ports.iter().map(u16::to_string).collect();
     match to.port {
         Some(port) if service.port(port.number).is_none() && !numbers.is_empty() => {
             let message = format!("{} has no port {}", to.host, port.number);

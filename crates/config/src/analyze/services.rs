@@ -1,6 +1,9 @@
 //! Services, Deployments and DestinationRules: what selects nothing and what is not declared.
 
-use super::{Findings, did_you_mean, world::World};
+use super::{
+    Findings, did_you_mean,
+    world::{Callee, World},
+};
 use crate::{
     DestinationRule, Object,
     host::{self, CLUSTER_DOMAIN},
@@ -22,6 +25,9 @@ pub(super) fn service(
     let spec = Path::Root.field("spec");
     let selected: Vec<_> =
         world.selected(Some(&object.meta.namespace), &service.selector).collect();
+    if selected.is_empty() && world.has_entry(&object.meta.namespace, &service.selector) {
+        return;
+    }
     if selected.is_empty() {
         let message = format!(
             "the Service selects nothing: no Deployment or Pod in {} has these labels",
@@ -98,13 +104,16 @@ pub(super) fn destination_rule(
     };
     let list = spec.field("subsets");
     for (index, subset) in rule.subsets.iter().enumerate() {
-        let mut labels = service.selector.clone();
+        let mut labels = service.selector.cloned().unwrap_or_default();
         if labels.is_empty() || subset.labels.is_empty() {
             continue;
         }
         let service_matches = world.selected(Some(&meta.namespace), &labels).next().is_some();
         labels.extend(subset.labels.clone());
-        if service_matches && world.selected(Some(&meta.namespace), &labels).next().is_none() {
+        if service_matches
+            && !world.has_entry(&meta.namespace, &labels)
+            && world.selected(Some(&meta.namespace), &labels).next().is_none()
+        {
             let message = format!(
                 "the subset selects nothing: no workload of {full} has these labels, and calls to \
                  it would be answered with 503"
@@ -119,7 +128,7 @@ pub(super) fn destination_rule(
 fn port_levels(
     object: &Object,
     rule: &DestinationRule,
-    service: &Service,
+    service: &Callee<'_>,
     findings: &mut Findings,
 ) {
     let spec = Path::Root.field("spec");

@@ -6,7 +6,7 @@ use std::{
 };
 
 use crate::{
-    DestinationRule, Gateway, MeshConfig, Object, ObjectMeta, Service, Spec, VirtualService,
+    DestinationRule, Gateway, MeshConfig, Object, ObjectMeta, ServiceEntry, Spec, VirtualService,
     host::{self, CLUSTER_DOMAIN},
     k8s::{PodSpec, Secret},
     label,
@@ -24,11 +24,28 @@ pub(super) struct Workload<'a> {
 const INGRESS_GATEWAY: [(&str, &str); 2] =
     [("app", "istio-ingressgateway"), ("istio", "ingressgateway")];
 
+/// A service as those see it that call it.
+pub(super) struct Callee<'a> {
+    /// Its ports' numbers.
+    pub(super) ports: Vec<u16>,
+    /// Labels of its workloads.
+    pub(super) selector: Option<&'a BTreeMap<String, String>>,
+}
+
+impl Callee<'_> {
+    /// The port with this number.
+    pub(super) fn port(&self, number: u16) -> Option<u16> {
+        self.ports.iter().copied().find(|port| *port == number)
+    }
+}
+
 #[derive(Default)]
 pub(super) struct World<'a> {
     pub(super) mesh: MeshConfig,
     /// By full host name.
-    pub(super) services: BTreeMap<String, (&'a ObjectMeta, &'a Service)>,
+    pub(super) services: BTreeMap<String, (&'a ObjectMeta, Callee<'a>)>,
+    /// Namespaces and labels of WorkloadEntries.
+    entries: Vec<(&'a str, &'a BTreeMap<String, String>)>,
     /// With the full host name.
     pub(super) rules: Vec<(String, &'a DestinationRule)>,
     pub(super) gateways: BTreeMap<(&'a str, &'a str), &'a Gateway>,
@@ -57,8 +74,12 @@ impl<'a> World<'a> {
         match &object.spec {
             Spec::Service(service) => {
                 let host = host::service_fqdn(&meta.name, &meta.namespace, CLUSTER_DOMAIN);
-                self.services.insert(host, (meta, service));
+                let ports = service.ports.iter().map(|port| port.port).collect();
+                let callee = Callee { ports, selector: Some(&service.selector) };
+                self.services.insert(host, (meta, callee));
             }
+            Spec::ServiceEntry(entry) => self.add_entry(meta, entry),
+            Spec::WorkloadEntry(entry) => self.entries.push((id.0, &entry.labels)),
             Spec::DestinationRule(rule) => {
                 let host = host::resolve_short_name(&rule.host, &meta.namespace, CLUSTER_DOMAIN);
                 self.rules.push((host, rule));
@@ -98,6 +119,29 @@ impl<'a> World<'a> {
     /// The Secret of this name.
     pub(super) fn secret(&self, namespace: &str, name: &str) -> Option<&'a Secret> {
         self.secrets.get(&(namespace, name)).copied()
+    }
+
+    fn add_entry(&mut self, meta: &'a ObjectMeta, entry: &'a ServiceEntry) {
+        for host in &entry.hosts {
+            // A Service keeps its name, whichever was read first.
+            let squats = self
+                .services
+                .get(&host.to_ascii_lowercase())
+                .is_some_and(|(other, _)| other.namespace == meta.namespace);
+            if squats {
+                continue;
+            }
+            let ports = entry.ports.iter().map(|port| port.number).collect();
+            let selector = entry.workload_selector.as_ref().map(|selector| &selector.labels);
+            self.services.insert(host.to_ascii_lowercase(), (meta, Callee { ports, selector }));
+        }
+    }
+
+    /// Whether a WorkloadEntry of the namespace has these labels.
+    pub(super) fn has_entry(&self, namespace: &str, wanted: &BTreeMap<String, String>) -> bool {
+        self.entries
+            .iter()
+            .any(|(other, labels)| *other == namespace && label::selects(wanted, labels))
     }
 
     /// The workloads with these labels, of one namespace or of all.

@@ -116,7 +116,11 @@ fn blocks(policy: &PortTrafficPolicy, path: &Path<'_>, report: &mut Report<'_>) 
     }
 }
 
-fn connection_pool(value: &ConnectionPoolSettings, path: &Path<'_>, report: &mut Report<'_>) {
+pub(super) fn connection_pool(
+    value: &ConnectionPoolSettings,
+    path: &Path<'_>,
+    report: &mut Report<'_>,
+) {
     if value.tcp.is_none() && value.http.is_none() {
         report.error(path, "empty-policy", "one of tcp and http is needed");
     }
