@@ -2,6 +2,7 @@
 //! are accepted without being supported yet. Each finding names the object, the field and what
 //! happens instead.
 
+mod entries;
 mod gateways;
 mod rules;
 mod security;
@@ -22,6 +23,7 @@ pub(crate) fn collect(world: &World) -> Vec<Diagnostic> {
     gateways::collect(world, &mut findings);
     security::collect(world, &mut findings);
     telemetry::diagnose(world, &mut findings);
+    entries::collect(world, &mut findings);
     findings.sort();
     findings.dedup();
     findings

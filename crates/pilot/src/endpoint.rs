@@ -5,15 +5,16 @@ mod locality;
 
 use std::collections::BTreeMap;
 
-use config::label;
-use xds::{Address, Endpoint, HealthStatus, LoadAssignment, Metadata, Struct, Value};
+use config::{label, networking::Subset};
+use xds::{Endpoint, HealthStatus, LoadAssignment, Metadata, Struct, Value};
 
 use locality::{Caller, Placed};
 
 use crate::{
     Proxy, PushContext,
     cluster::{OutboundName, is_eds},
-    world::{ServiceEndpoint, Workload},
+    destination_rule::Policy,
+    world::{Service, ServiceEndpoint, ServicePort, Workload},
 };
 
 /// The cluster id of workloads of the one cluster that there is.
@@ -27,11 +28,9 @@ pub(crate) fn load_assignment(
 ) -> Option<LoadAssignment> {
     let sni = proxy.is_router().then(|| OutboundName::parse_sni(name)).flatten();
     let cluster = OutboundName::parse(name).or(sni)?;
-    let service = push.world.service(cluster.host)?;
-    if !service.visibility.includes(&proxy.namespace) {
-        return None;
-    }
-    let port = service.port(cluster.port)?;
+    let scoped = push.scope(proxy).find(cluster.host)?;
+    let service = &scoped.service;
+    let port = service.port(cluster.port).filter(|port| scoped.has(port.port))?;
     let rule = push.destination_rules.find(proxy, service);
     let subset = match cluster.subset {
         "" => None,
@@ -41,34 +40,57 @@ pub(crate) fn load_assignment(
     if !is_eds(service, proxy, policy) {
         return None;
     }
+    let only_mtls = sni.is_some();
+    Some(assignment(push, proxy, name, &Endpoints { service, port, subset, policy, only_mtls }))
+}
+
+/// Which endpoints of a service are meant.
+pub(crate) struct Endpoints<'a> {
+    pub(crate) service: &'a Service,
+    pub(crate) port: &'a ServicePort,
+    pub(crate) subset: Option<&'a Subset>,
+    pub(crate) policy: Policy<'a>,
+    /// Without those that take no mutual TLS.
+    pub(crate) only_mtls: bool,
+}
+
+/// The endpoints of a port, by locality, under a cluster's name.
+pub(crate) fn assignment(
+    push: &PushContext,
+    proxy: &Proxy,
+    name: &str,
+    wanted: &Endpoints<'_>,
+) -> LoadAssignment {
     // With a minimum of health the proxy may call endpoints whatever their health: those that are
     // not ready must not be among them.
-    let only_ready = policy.outlier_detection.is_some_and(|outlier| outlier.min_health_percent > 0);
+    let outlier = wanted.policy.outlier_detection;
+    let only_ready = outlier.is_some_and(|outlier| outlier.min_health_percent > 0);
     let no_labels = BTreeMap::new();
-    let endpoints = push.world.endpoints(cluster.host).iter().filter(|endpoint| {
+    let endpoints = push.world.endpoints(wanted.service).iter().filter(|endpoint| {
         let labels = endpoint.workload.as_ref().map_or(&no_labels, |workload| &workload.labels);
-        endpoint.port_name == port.name
+        endpoint.port_name == wanted.port.name
             && (!only_ready || endpoint.health != HealthStatus::Unhealthy)
             // What is passed through is mesh TLS: others could not read it.
-            && (sni.is_none() || push.takes_mtls(endpoint))
-            && subset.is_none_or(|subset| label::selects(&subset.labels, labels))
+            && (!wanted.only_mtls || push.takes_mtls(endpoint))
+            && wanted.subset.is_none_or(|subset| label::selects(&subset.labels, labels))
     });
     let placed = endpoints.map(|found| Placed {
         endpoint: endpoint(push, found),
         locality: &found.locality,
         labels: found.workload.as_ref().map_or(&no_labels, |workload| &workload.labels),
     });
+    let policy = wanted.policy;
     let caller = Caller {
         locality: &proxy.locality,
         labels: &proxy.labels,
         setting: policy.load_balancer.and_then(|lb| lb.locality_lb_setting.as_ref()),
         has_outlier_detection: policy.outlier_detection.is_some(),
     };
-    Some(LoadAssignment {
+    LoadAssignment {
         cluster_name: name.to_owned(),
         localities: caller.arrange(placed.collect()),
         overprovisioning_factor: None,
-    })
+    }
 }
 
 fn endpoint(push: &PushContext, found: &ServiceEndpoint) -> Endpoint {
@@ -83,9 +105,9 @@ fn endpoint(push: &PushContext, found: &ServiceEndpoint) -> Endpoint {
         }
     }
     Endpoint {
-        address: Address::socket(found.ip, found.port),
+        address: found.address.clone(),
         health_status: found.health,
-        load_balancing_weight: Some(1),
+        load_balancing_weight: Some(found.weight),
         metadata,
     }
 }

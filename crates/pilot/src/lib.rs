@@ -21,6 +21,7 @@ mod proxy;
 mod push_context;
 mod route;
 mod secret;
+mod sidecar_scope;
 mod telemetry;
 mod tls;
 mod virtual_service;

@@ -29,7 +29,7 @@ pub(crate) fn listeners(push: &PushContext, proxy: &Proxy) -> Vec<Listener> {
         ProxyType::Sidecar => {
             let mut listeners = outbound::listeners(push, proxy);
             listeners.push(outbound::virtual_outbound(push, proxy));
-            listeners.push(inbound::virtual_inbound(push, proxy));
+            listeners.extend(inbound::listeners(push, proxy));
             listeners
         }
     };

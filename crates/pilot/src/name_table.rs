@@ -7,16 +7,16 @@ use xds::{HealthStatus, NameInfo, NameTable};
 
 use crate::{
     Proxy, PushContext,
-    world::{Addressing, Service},
+    sidecar_scope::SidecarScope,
+    world::{Addressing, Service, ServiceEndpoint},
 };
 
 /// The names that a proxy's workload may look up.
 pub(crate) fn name_table(push: &PushContext, proxy: &Proxy) -> NameTable {
     let mut table = BTreeMap::new();
-    let visible =
-        push.world.services.iter().filter(|service| service.visibility.includes(&proxy.namespace));
-    for service in visible {
-        let Some(ips) = addresses(push, service) else { continue };
+    let scope = push.scope(proxy);
+    for service in scope.names() {
+        let Some(ips) = addresses(push, scope, service) else { continue };
         if service.is_headless() {
             add_pods(&mut table, push, service);
         }
@@ -26,15 +26,13 @@ pub(crate) fn name_table(push: &PushContext, proxy: &Proxy) -> NameTable {
 }
 
 /// The service's addresses; none for an alias of a name outside the mesh: DNS outside answers it.
-fn addresses(push: &PushContext, service: &Service) -> Option<Vec<IpAddr>> {
+fn addresses(push: &PushContext, scope: &SidecarScope, service: &Service) -> Option<Vec<IpAddr>> {
     match &service.addressing {
         Addressing::Virtual(ips) if ips.is_empty() => None,
         Addressing::Virtual(ips) => Some(ips.clone()),
         Addressing::Headless => Some(pod_addresses(push, service, None)),
-        Addressing::Alias(target) => match push.world.service(target) {
-            Some(target) if !matches!(target.addressing, Addressing::Alias(_)) => {
-                addresses(push, target)
-            }
+        Addressing::Alias(target) => match scope.service(target) {
+            Some(target) if !target.is_alias() => addresses(push, scope, target),
             _ => None,
         },
     }
@@ -43,11 +41,11 @@ fn addresses(push: &PushContext, service: &Service) -> Option<Vec<IpAddr>> {
 fn pod_addresses(push: &PushContext, service: &Service, hostname: Option<&str>) -> Vec<IpAddr> {
     let mut ips: Vec<IpAddr> = push
         .world
-        .endpoints(&service.hostname)
+        .endpoints(service)
         .iter()
         .filter(|endpoint| endpoint.health == HealthStatus::Healthy)
         .filter(|endpoint| hostname.is_none_or(|hostname| endpoint.hostname == hostname))
-        .map(|endpoint| endpoint.ip)
+        .filter_map(ServiceEndpoint::ip)
         .collect();
     ips.sort_unstable();
     ips.dedup();
@@ -56,7 +54,7 @@ fn pod_addresses(push: &PushContext, service: &Service, hostname: Option<&str>) 
 
 /// `<hostname>.<service>` for each pod with a host name.
 fn add_pods(table: &mut BTreeMap<String, NameInfo>, push: &PushContext, service: &Service) {
-    for endpoint in push.world.endpoints(&service.hostname) {
+    for endpoint in push.world.endpoints(service) {
         if endpoint.hostname.is_empty() {
             continue;
         }
@@ -71,7 +69,7 @@ fn add_pods(table: &mut BTreeMap<String, NameInfo>, push: &PushContext, service:
 fn info(service: &Service, ips: Vec<IpAddr>) -> NameInfo {
     NameInfo {
         ips,
-        registry: "Kubernetes".to_owned(),
+        registry: if service.is_kubernetes() { "Kubernetes" } else { "External" }.to_owned(),
         short_name: service.name.clone(),
         namespace: service.namespace.clone(),
     }

@@ -20,9 +20,10 @@ use crate::{
     listener, name_table,
     peer_authentication::{MtlsMode, PeerAuthentications},
     route, secret,
+    sidecar_scope::{Scopes, SidecarScope},
     telemetry::Telemetries,
     virtual_service::VirtualServices,
-    world::{Addressing, Service, ServiceEndpoint},
+    world::{Service, ServiceEndpoint},
 };
 
 /// A world with all that is derived from it for generation. Immutable: a new world has a new one.
@@ -35,8 +36,9 @@ pub struct PushContext {
     pub(crate) authorization_policies: AuthorizationPolicies,
     pub(crate) envoy_filters: EnvoyFilters,
     pub(crate) telemetries: Telemetries,
-    /// The identities of each service's workloads, by host name.
-    identities: BTreeMap<String, Vec<String>>,
+    scopes: Scopes,
+    /// The names that each service's servers may prove, by host name and namespace.
+    identities: BTreeMap<String, BTreeMap<String, Vec<String>>>,
     diagnostics: Vec<Diagnostic>,
 }
 
@@ -54,6 +56,7 @@ impl PushContext {
         let mut diagnostics = diagnostics::collect(&world);
         diagnostics.extend(refused);
         diagnostics.sort();
+        let scopes = Scopes::new(&world);
         Self {
             world,
             destination_rules,
@@ -62,21 +65,20 @@ impl PushContext {
             authorization_policies,
             envoy_filters,
             telemetries,
+            scopes,
             identities,
             diagnostics,
         }
     }
 
-    /// The services that calls of a proxy can go to, oldest first.
-    pub(crate) fn services<'a>(&'a self, proxy: &'a Proxy) -> impl Iterator<Item = &'a Service> {
-        let services = self.world.services.iter().map(Arc::as_ref);
-        services.filter(|service| can_call(proxy, service))
+    /// What a proxy knows of the mesh.
+    pub(crate) fn scope(&self, proxy: &Proxy) -> &SidecarScope {
+        self.scopes.of(proxy, &self.world, &self.virtual_services)
     }
 
-    /// The service with this full host name, if calls of the proxy can go to it.
-    pub(crate) fn service(&self, proxy: &Proxy, hostname: &str) -> Option<&Service> {
-        let service = self.world.service(hostname).map(Arc::as_ref);
-        service.filter(|service| can_call(proxy, service))
+    /// The services that calls of a proxy can go to, oldest first.
+    pub(crate) fn services(&self, proxy: &Proxy) -> impl Iterator<Item = &Service> {
+        self.scope(proxy).services().map(|scoped| scoped.service.as_ref())
     }
 
     /// Whether an endpoint takes mutual TLS: its workload has a sidecar, and no policy turns it off on
@@ -87,14 +89,17 @@ impl PushContext {
                 && self
                     .peer_authentications
                     .workload(&workload.namespace, &workload.labels)
-                    .port(endpoint.port)
+                    .port(endpoint.port())
                     != MtlsMode::Disable
         })
     }
 
-    /// The SPIFFE names of a service's workloads, in every name of the trust domain, sorted.
-    pub(crate) fn identities(&self, hostname: &str) -> &[String] {
-        self.identities.get(hostname).map_or(&[], Vec::as_slice)
+    /// The SPIFFE names of a service's workloads, in every name of the trust domain, and the other
+    /// names that it may prove, sorted.
+    pub(crate) fn identities(&self, service: &Service) -> &[String] {
+        let namespaces = self.identities.get(&service.hostname);
+        let own = namespaces.and_then(|namespaces| namespaces.get(&service.namespace));
+        own.map_or(&[], Vec::as_slice)
     }
 
     /// The world that this is derived from.
@@ -162,21 +167,18 @@ impl PushContext {
     }
 }
 
-/// Aliases have no clusters of their own.
-fn can_call(proxy: &Proxy, service: &Service) -> bool {
-    service.visibility.includes(&proxy.namespace)
-        && !matches!(service.addressing, Addressing::Alias(_))
-}
-
-fn identities(world: &World) -> BTreeMap<String, Vec<String>> {
+fn identities(world: &World) -> BTreeMap<String, BTreeMap<String, Vec<String>>> {
     let trust_domains = world.trust_domains();
-    let of = |service: &Arc<Service>| {
-        let workloads =
-            world.endpoints(&service.hostname).iter().filter_map(|e| e.workload.as_deref());
-        let names: BTreeSet<String> = workloads
+    let mut all: BTreeMap<String, BTreeMap<String, Vec<String>>> = BTreeMap::new();
+    for service in &world.services {
+        let workloads = world.endpoints(service).iter().filter_map(|e| e.workload.as_deref());
+        let mut names: BTreeSet<String> = workloads
+            .filter(|workload| !workload.service_account.is_empty())
             .flat_map(|workload| trust_domains.iter().map(|domain| workload.identity(domain)))
             .collect();
-        (service.hostname.clone(), names.into_iter().collect())
-    };
-    world.services.iter().map(of).collect()
+        names.extend(service.subject_alt_names.iter().cloned());
+        let namespaces = all.entry(service.hostname.clone()).or_default();
+        namespaces.insert(service.namespace.clone(), names.into_iter().collect());
+    }
+    all
 }

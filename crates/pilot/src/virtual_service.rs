@@ -4,7 +4,7 @@ mod delegate;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, PoisonError, RwLock},
+    sync::Arc,
 };
 
 use config::{
@@ -100,8 +100,6 @@ pub(crate) struct VirtualServices {
     all: Vec<Arc<ResolvedVirtualService>>,
     /// Positions among `all`, by gateway.
     by_gateway: BTreeMap<String, Vec<usize>>,
-    /// What was made of them for the sidecars of a namespace; only ever added to.
-    sidecars: RwLock<BTreeMap<String, Arc<SidecarRules>>>,
 }
 
 impl VirtualServices {
@@ -120,7 +118,7 @@ impl VirtualServices {
                 }
             }
         }
-        Self { all, by_gateway, sidecars: RwLock::default() }
+        Self { all, by_gateway }
     }
 
     /// Those that are bound to a gateway, oldest first.
@@ -131,18 +129,7 @@ impl VirtualServices {
 
     /// Those that hold for sidecars in `namespace`: private ones of the namespace, then those
     /// exported to it by name, then public ones; each oldest first.
-    pub(crate) fn for_sidecars(&self, namespace: &str) -> Arc<SidecarRules> {
-        let known = self.sidecars.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(rules) = known.get(namespace) {
-            return Arc::clone(rules);
-        }
-        drop(known);
-        let rules = Arc::new(self.sidecar_rules(namespace));
-        let mut known = self.sidecars.write().unwrap_or_else(PoisonError::into_inner);
-        Arc::clone(known.entry(namespace.to_owned()).or_insert(rules))
-    }
-
-    fn sidecar_rules(&self, namespace: &str) -> SidecarRules {
+    pub(crate) fn for_sidecars(&self, namespace: &str) -> Vec<Arc<ResolvedVirtualService>> {
         let visible = self.bound_to(MESH_GATEWAY).filter(|rule| rule.is_visible_in(namespace));
         let mut found: Vec<_> = visible.cloned().collect();
         found.sort_by_key(|service| match &service.visibility {
@@ -150,7 +137,7 @@ impl VirtualServices {
             _ if service.item.meta.namespace != namespace => 1,
             _ => 0,
         });
-        SidecarRules::new(found)
+        found
     }
 
     /// Those bound to a gateway that a gateway proxy in `namespace` serves.
@@ -163,7 +150,7 @@ impl VirtualServices {
     }
 }
 
-/// What holds for the sidecars of one namespace, by host.
+/// What holds for the calls of a sidecar, by host.
 #[derive(Debug)]
 pub(crate) struct SidecarRules {
     /// In the order in which they claim hosts.
@@ -175,7 +162,7 @@ pub(crate) struct SidecarRules {
 }
 
 impl SidecarRules {
-    fn new(rules: Vec<Arc<ResolvedVirtualService>>) -> Self {
+    pub(crate) fn new(rules: Vec<Arc<ResolvedVirtualService>>) -> Self {
         let mut by_host: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         for (position, rule) in rules.iter().enumerate() {
             for host in &rule.hosts {

@@ -4,7 +4,9 @@
 mod endpoint;
 mod item;
 mod service;
+mod service_entry;
 mod workload;
+mod workload_entry;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +16,13 @@ use std::{
 
 use config::{
     AuthorizationPolicy, DestinationRule, EnvoyFilter, Gateway, MeshConfig, Object,
-    PeerAuthentication, Secret, Spec, Telemetry, VirtualService,
+    PeerAuthentication, Secret, ServiceEntry, Sidecar, Spec, Telemetry, VirtualService,
+    WorkloadEntry, visibility::Visibility,
 };
 
 pub(crate) use endpoint::ServiceEndpoint;
 pub(crate) use item::Item;
-pub(crate) use service::{Addressing, Service, ServicePort};
+pub(crate) use service::{Addressing, Resolution, Service, ServicePort};
 pub(crate) use workload::Workload;
 
 /// The objects of a mesh, indexed for generation.
@@ -28,10 +31,13 @@ pub struct World {
     pub(crate) mesh: MeshConfig,
     /// Oldest first.
     pub(crate) services: Vec<Arc<Service>>,
-    by_hostname: BTreeMap<String, Arc<Service>>,
+    /// Positions among `services`, oldest first.
+    by_hostname: BTreeMap<String, Vec<usize>>,
     /// Other names of a service, by its host name.
     aliases: BTreeMap<String, Vec<Arc<Service>>>,
-    endpoints: BTreeMap<String, Vec<ServiceEndpoint>>,
+    endpoints: endpoint::Endpoints,
+    /// Every namespace that something is in or that something is for.
+    pub(crate) namespaces: BTreeSet<String>,
     /// Positions among `services` of those that have an endpoint with an address.
     services_by_ip: BTreeMap<IpAddr, BTreeSet<usize>>,
     services_by_namespace: BTreeMap<String, BTreeSet<usize>>,
@@ -46,6 +52,9 @@ pub struct World {
     pub(crate) authorization_policies: Vec<Arc<Item<AuthorizationPolicy>>>,
     pub(crate) envoy_filters: Vec<Arc<Item<EnvoyFilter>>>,
     pub(crate) telemetries: Vec<Arc<Item<Telemetry>>>,
+    pub(crate) sidecars: Vec<Arc<Item<Sidecar>>>,
+    pub(crate) service_entries: Vec<Arc<Item<ServiceEntry>>>,
+    pub(crate) workload_entries: Vec<Arc<Item<WorkloadEntry>>>,
 }
 
 impl World {
@@ -57,11 +66,13 @@ impl World {
         let mut objects: Vec<Arc<Object>> = objects.into_iter().collect();
         objects.sort_by(|a, b| a.by_age(b).then_with(|| a.key().cmp(&b.key())));
         let mesh = MeshConfig::of(&objects);
-        let services = service::collect(&objects, &mesh);
+        let collected = service::collect(&objects, &mesh);
         let workloads = workload::Workloads::collect(&objects);
-        let by_hostname: BTreeMap<String, Arc<Service>> =
-            services.iter().rev().map(|s| (s.hostname.clone(), Arc::clone(s))).collect();
-        let endpoints = endpoint::collect(&objects, &by_hostname, &workloads);
+        let endpoints = endpoint::collect(&objects, &collected, &workloads);
+        let services: Vec<Arc<Service>> =
+            collected.into_iter().map(|(service, _)| service).collect();
+        let namespaces = namespaces(&objects, &services);
+        let mut by_hostname: BTreeMap<String, Vec<usize>> = BTreeMap::new();
         let mut aliases: BTreeMap<String, Vec<Arc<Service>>> = BTreeMap::new();
         let mut services_by_ip: BTreeMap<IpAddr, BTreeSet<usize>> = BTreeMap::new();
         let mut services_by_namespace: BTreeMap<String, BTreeSet<usize>> = BTreeMap::new();
@@ -69,8 +80,11 @@ impl World {
             if let Addressing::Alias(target) = &service.addressing {
                 aliases.entry(target.clone()).or_default().push(Arc::clone(service));
             }
-            for endpoint in endpoints.get(&service.hostname).into_iter().flatten() {
-                services_by_ip.entry(endpoint.ip).or_default().insert(position);
+            by_hostname.entry(service.hostname.clone()).or_default().push(position);
+            let of_host = endpoints.get(&service.hostname);
+            let own = of_host.and_then(|namespaces| namespaces.get(&service.namespace));
+            for ip in own.into_iter().flatten().filter_map(ServiceEndpoint::ip) {
+                services_by_ip.entry(ip).or_default().insert(position);
             }
             services_by_namespace.entry(service.namespace.clone()).or_default().insert(position);
         }
@@ -81,6 +95,7 @@ impl World {
             endpoints,
             services_by_ip,
             services_by_namespace,
+            namespaces,
             workloads_by_ip: workloads.by_ip,
             secrets: secrets(&objects),
             virtual_services: select(&objects, |spec| match spec {
@@ -111,6 +126,18 @@ impl World {
                 Spec::EnvoyFilter(spec) => Some(spec),
                 _ => None,
             }),
+            sidecars: select(&objects, |spec| match spec {
+                Spec::Sidecar(spec) => Some(spec),
+                _ => None,
+            }),
+            service_entries: select(&objects, |spec| match spec {
+                Spec::ServiceEntry(spec) => Some(spec),
+                _ => None,
+            }),
+            workload_entries: select(&objects, |spec| match spec {
+                Spec::WorkloadEntry(spec) => Some(spec),
+                _ => None,
+            }),
             mesh,
         }
     }
@@ -121,9 +148,11 @@ impl World {
         &self.mesh
     }
 
-    /// The service with this full host name.
-    pub(crate) fn service(&self, hostname: &str) -> Option<&Arc<Service>> {
-        self.by_hostname.get(hostname)
+    /// The services with this host name, each of another namespace, with their positions: oldest
+    /// first.
+    pub(crate) fn named(&self, hostname: &str) -> impl Iterator<Item = (usize, &Arc<Service>)> {
+        let positions = self.by_hostname.get(hostname).map_or(&[][..], Vec::as_slice);
+        positions.iter().filter_map(|position| Some((*position, self.services.get(*position)?)))
     }
 
     /// The services that are only other names of the one with this host name, oldest first.
@@ -140,9 +169,11 @@ impl World {
         positions.into_iter().filter_map(|position| self.services.get(position)).collect()
     }
 
-    /// All endpoints of the service with this host name, by port name and address.
-    pub(crate) fn endpoints(&self, hostname: &str) -> &[ServiceEndpoint] {
-        self.endpoints.get(hostname).map_or(&[], Vec::as_slice)
+    /// All endpoints of a service, by port name and address.
+    pub(crate) fn endpoints(&self, service: &Service) -> &[ServiceEndpoint] {
+        let namespaces = self.endpoints.get(&service.hostname);
+        let own = namespaces.and_then(|namespaces| namespaces.get(&service.namespace));
+        own.map_or(&[], Vec::as_slice)
     }
 
     /// The workload that has one of these addresses.
@@ -181,6 +212,28 @@ fn secrets(objects: &[Arc<Object>]) -> BTreeMap<String, BTreeMap<String, Secret>
         }
     }
     secrets
+}
+
+fn namespaces(objects: &[Arc<Object>], services: &[Arc<Service>]) -> BTreeSet<String> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for object in objects {
+        names.insert(object.meta.namespace.clone());
+        let export_to: &[String] = match &object.spec {
+            Spec::Namespace(_) => {
+                names.insert(object.meta.name.clone());
+                continue;
+            }
+            Spec::VirtualService(spec) => &spec.export_to,
+            _ => continue,
+        };
+        names.extend(export_to.iter().cloned());
+    }
+    for service in services {
+        if let Visibility::Namespaces(viewers) = &service.visibility {
+            names.extend(viewers.iter().cloned());
+        }
+    }
+    names
 }
 
 /// The objects of one kind, in the order given.

@@ -1,9 +1,10 @@
-//! Inbound clusters: one for each of the workload's ports behind a service. Calls go to where they
-//! were going, from a source address that capture lets through.
+//! Inbound clusters: one for each of the workload's ports behind a service or in its Sidecar. Calls
+//! go to where they were going or to where the Sidecar says, from a source address that capture
+//! lets through.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use config::{InboundTrafficPolicyMode, Protocol};
+use config::{InboundTrafficPolicyMode, Protocol, networking::ConnectionPoolSettings};
 use xds::{
     Address, BindConfig, Cluster, Discovery, Endpoint, HealthStatus, LbPolicy, LoadAssignment,
     LocalityEndpoints, Metadata, Struct, UpstreamHttpProtocol, Value,
@@ -15,6 +16,9 @@ use crate::{
     listener::{InboundPort, inbound_ports},
 };
 
+/// What stands before the path of a Unix socket.
+const UNIX: &str = "unix://";
+
 /// The inbound clusters of a sidecar, by port.
 pub(super) fn clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
     inbound_ports(push, proxy).values().map(|port| cluster(push, proxy, port)).collect()
@@ -22,26 +26,20 @@ pub(super) fn clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
 
 fn cluster(push: &PushContext, proxy: &Proxy, inbound: &InboundPort<'_>) -> Cluster {
     let name = inbound_name(inbound.target_port);
-    let discovery = match push.world.mesh.inbound_traffic_policy.mode {
-        InboundTrafficPolicyMode::Passthrough => Discovery::OriginalDst,
-        InboundTrafficPolicyMode::Localhost => loopback(&name, inbound.target_port),
-    };
-    let mut cluster = base(&push.world, name, discovery);
+    let mut cluster = base(&push.world, name.clone(), discovery(push, proxy, inbound, &name));
     cluster.lb_policy = match cluster.discovery {
         Discovery::OriginalDst => LbPolicy::ClusterProvided,
         _ => LbPolicy::RoundRobin,
     };
-    cluster.bind = Some(source(proxy));
-    cluster.http.protocol = match inbound.port.protocol {
+    if !inbound.ingress.is_some_and(|ingress| ingress.default_endpoint.starts_with(UNIX)) {
+        cluster.bind = Some(source(proxy));
+    }
+    cluster.http.protocol = match inbound.protocol {
         Protocol::Auto => UpstreamHttpProtocol::UseDownstream,
         protocol if protocol.is_http2() => UpstreamHttpProtocol::Http2,
         _ => UpstreamHttpProtocol::Http1,
     };
-    let rule = push.destination_rules.find(proxy, inbound.service);
-    // A rule with a selector is about clients.
-    let rule = rule.filter(|rule| rule.item.spec.workload_selector.is_none());
-    let rule_policy = rule.map(|rule| rule.policy(inbound.port.port, None));
-    if let Some(pool) = rule_policy.and_then(|policy| policy.connection_pool) {
+    if let Some(pool) = connection_pool(push, proxy, inbound) {
         let protocol = cluster.http.protocol;
         policy::apply_connection_pool(&mut cluster, pool);
         cluster.http.protocol = protocol;
@@ -50,6 +48,51 @@ fn cluster(push: &PushContext, proxy: &Proxy, inbound: &InboundPort<'_>) -> Clus
     cluster.metadata =
         istio_metadata(Struct::from([("services".to_owned(), Value::List(services))]));
     cluster
+}
+
+/// The limits of connections to the workload: the Sidecar's for the port, then its own for all, then
+/// those of the service's rule.
+fn connection_pool<'a>(
+    push: &'a PushContext,
+    proxy: &'a Proxy,
+    inbound: &InboundPort<'a>,
+) -> Option<&'a ConnectionPoolSettings> {
+    let by_port = inbound.ingress.and_then(|ingress| ingress.connection_pool.as_ref());
+    let sidecar = push.scope(proxy).sidecar.as_deref();
+    let by_sidecar = sidecar.and_then(|item| item.spec.inbound_connection_pool.as_ref());
+    let by_rule = || {
+        let (service, port) = inbound.owner?;
+        let rule = push.destination_rules.find(proxy, service)?;
+        // A rule with a selector is about clients.
+        let general = rule.item.spec.workload_selector.is_none();
+        general.then(|| rule.policy(port.port, None).connection_pool).flatten()
+    };
+    by_port.or(by_sidecar).or_else(by_rule)
+}
+
+/// Where the application is.
+fn discovery(
+    push: &PushContext,
+    proxy: &Proxy,
+    inbound: &InboundPort<'_>,
+    name: &str,
+) -> Discovery {
+    let text = inbound.ingress.map_or("", |ingress| ingress.default_endpoint.as_str());
+    if let Some(path) = text.strip_prefix(UNIX) {
+        return at(name, Address::Pipe(path.to_owned()));
+    }
+    match text.parse::<SocketAddr>() {
+        Ok(address) => {
+            let own = proxy.ips.first().copied().filter(|_| address.ip().is_unspecified());
+            at(name, Address::socket(own.unwrap_or(address.ip()), address.port()))
+        }
+        // The listener has the workload's address: the application has the loopback.
+        Err(_) if inbound.is_bound() => loopback(name, inbound.target_port),
+        Err(_) => match push.world.mesh.inbound_traffic_policy.mode {
+            InboundTrafficPolicyMode::Passthrough => Discovery::OriginalDst,
+            InboundTrafficPolicyMode::Localhost => loopback(name, inbound.target_port),
+        },
+    }
 }
 
 /// The cluster for ports that no service is behind.
@@ -73,8 +116,12 @@ fn source(proxy: &Proxy) -> BindConfig {
 }
 
 fn loopback(name: &str, port: u16) -> Discovery {
+    at(name, Address::socket(Ipv4Addr::LOCALHOST, port))
+}
+
+fn at(name: &str, address: Address) -> Discovery {
     let endpoint = Endpoint {
-        address: Address::socket(Ipv4Addr::LOCALHOST, port),
+        address,
         health_status: HealthStatus::Unknown,
         load_balancing_weight: None,
         metadata: Metadata::default(),

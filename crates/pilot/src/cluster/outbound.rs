@@ -9,21 +9,23 @@ use super::{OutboundName, base, istio_metadata, policy, service_metadata, transp
 use crate::{
     Proxy, PushContext,
     destination_rule::{MergedRule, Policy},
+    endpoint::{self, Endpoints},
     gateway::{ServedServer, auto_passthrough},
     tls::PEER_EXCHANGE,
-    world::{Service, ServicePort},
+    world::{Resolution, Service, ServicePort},
 };
 
 /// The outbound clusters of a proxy, by service (oldest first), port and subset.
 pub(super) fn clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
     let mut clusters = Vec::new();
-    for service in push.services(proxy) {
+    for scoped in push.scope(proxy).services() {
+        let service = &scoped.service;
         let rule = push.destination_rules.find(proxy, service);
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
+        for port in scoped.ports().filter(|port| port.protocol != Protocol::Udp) {
             let target = Target { push, proxy, service, port, rule };
-            clusters.push(target.cluster(None));
+            clusters.extend(target.cluster(None));
             for subset in rule.into_iter().flat_map(|rule| &rule.subsets) {
-                clusters.push(target.cluster(Some(&subset.name)));
+                clusters.extend(target.cluster(Some(&subset.name)));
             }
         }
     }
@@ -51,7 +53,7 @@ pub(super) fn sni_clusters(push: &PushContext, proxy: &Proxy) -> Vec<Cluster> {
             let rule = push.destination_rules.find(proxy, service);
             let target = Target { push, proxy, service, port, rule };
             let subset = Some(parts.subset).filter(|subset| !subset.is_empty());
-            let mut cluster = target.cluster(subset);
+            let Some(mut cluster) = target.cluster(subset) else { continue };
             cluster.name.clone_from(&name);
             cluster.alt_stat_name = format!("{name};");
             cluster.discovery = Discovery::Eds { service_name: name.clone() };
@@ -96,18 +98,15 @@ pub(super) struct Target<'a> {
 }
 
 impl<'a> Target<'a> {
-    fn cluster(self, subset: Option<&str>) -> Cluster {
+    /// The cluster; none where its names are to be resolved and there are none.
+    fn cluster(self, subset: Option<&str>) -> Option<Cluster> {
         let name = OutboundName {
             port: self.port.port,
             subset: subset.unwrap_or_default(),
             host: &self.service.hostname,
         };
         let policy = self.policy(subset);
-        let discovery = if is_eds(self.service, self.proxy, policy) {
-            Discovery::Eds { service_name: name.to_string() }
-        } else {
-            Discovery::OriginalDst
-        };
+        let discovery = self.discovery(&name.to_string(), subset, policy)?;
         let mut cluster = base(&self.push.world, name.to_string(), discovery);
         cluster.http.protocol = http_protocol(&self.push.world.mesh, self.port.protocol, policy);
         if let Some(pool) = policy.connection_pool {
@@ -128,7 +127,36 @@ impl<'a> Target<'a> {
                 },
             });
         }
-        cluster
+        Some(cluster)
+    }
+
+    fn discovery(self, name: &str, subset: Option<&str>, policy: Policy<'_>) -> Option<Discovery> {
+        if is_eds(self.service, self.proxy, policy) {
+            return Some(Discovery::Eds { service_name: name.to_owned() });
+        }
+        if is_passthrough(policy) {
+            return Some(Discovery::OriginalDst);
+        }
+        let single = match self.service.resolution {
+            Resolution::StrictDns => false,
+            Resolution::LogicalDns => true,
+            Resolution::Endpoints | Resolution::OriginalDst => return Some(Discovery::OriginalDst),
+        };
+        let subset = subset.and_then(|name| self.rule?.subset(name));
+        let wanted =
+            Endpoints { service: self.service, port: self.port, subset, policy, only_mtls: false };
+        let mut hosts = endpoint::assignment(self.push, self.proxy, name, &wanted);
+        if single {
+            // A LOGICAL_DNS cluster has exactly one.
+            hosts.localities.truncate(1);
+            hosts.localities.iter_mut().for_each(|locality| locality.endpoints.truncate(1));
+        }
+        let empty = hosts.localities.iter().all(|locality| locality.endpoints.is_empty());
+        match (empty, single) {
+            (true, _) => None,
+            (false, true) => Some(Discovery::LogicalDns(hosts)),
+            (false, false) => Some(Discovery::StrictDns(hosts)),
+        }
     }
 
     fn policy(self, subset: Option<&str>) -> Policy<'a> {
@@ -147,6 +175,9 @@ impl<'a> Target<'a> {
         if let Some(subset) = subset {
             fields.insert("subset".to_owned(), Value::from(subset));
         }
+        if self.service.external {
+            fields.insert("external".to_owned(), Value::Bool(true));
+        }
         if user_tls {
             fields.insert("alpn_override".to_owned(), Value::from("false"));
         }
@@ -154,11 +185,16 @@ impl<'a> Target<'a> {
     }
 }
 
+fn is_passthrough(policy: Policy<'_>) -> bool {
+    policy.load_balancer.and_then(|lb| lb.simple) == Some(SimpleLb::Passthrough)
+}
+
 /// Whether a service's endpoints come over EDS: all but those of headless services (whose clients
 /// choose a pod by themselves, except behind a gateway) and of PASSTHROUGH load balancing.
 pub(crate) fn is_eds(service: &Service, proxy: &Proxy, policy: Policy<'_>) -> bool {
-    let passthrough = policy.load_balancer.and_then(|lb| lb.simple) == Some(SimpleLb::Passthrough);
-    !passthrough && (!service.is_headless() || proxy.is_router())
+    !is_passthrough(policy)
+        && service.resolution == Resolution::Endpoints
+        && (!service.is_headless() || proxy.is_router())
 }
 
 fn http_protocol(

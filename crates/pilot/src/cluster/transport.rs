@@ -51,6 +51,7 @@ pub(super) fn apply(
 fn apply_automatic(cluster: &mut Cluster, target: Target<'_>, name: OutboundName<'_>, http2: bool) {
     let push = target.push;
     if !push.world.mesh.enable_auto_mtls
+        || target.service.external
         || push.peer_authentications.namespace(&target.service.namespace) == MtlsMode::Disable
     {
         return;
@@ -58,7 +59,7 @@ fn apply_automatic(cluster: &mut Cluster, target: Target<'_>, name: OutboundName
     let tls = target.mesh_tls(&name.sni(), target.identities(), http2);
     if cluster.discovery == Discovery::OriginalDst {
         // There is no endpoint metadata to go by: all endpoints take it or none is sent it.
-        let endpoints = push.world.endpoints(&target.service.hostname);
+        let endpoints = push.world.endpoints(target.service);
         let mut endpoints = endpoints.iter().filter(|e| e.port_name == target.port.name).peekable();
         if endpoints.peek().is_some() && endpoints.all(|endpoint| push.takes_mtls(endpoint)) {
             cluster.transport_socket = Some(tls);
@@ -79,15 +80,19 @@ fn apply_automatic(cluster: &mut Cluster, target: Target<'_>, name: OutboundName
     ];
 }
 
-/// SIMPLE and MUTUAL. Without a server name or names to expect, both come from the request's host.
+/// SIMPLE and MUTUAL. Without names to expect, those of the ServiceEntry count; without those, and
+/// without a server name, both come from the request's host.
 fn apply_external(
     cluster: &mut Cluster,
     target: Target<'_>,
     settings: &ClientTlsSettings,
     http2: bool,
 ) {
-    let sans = &settings.subject_alt_names;
-    let mut tls = tls::external_client(&settings.sni, target.secrets(settings), sans, http2);
+    let expected = match settings.subject_alt_names.as_slice() {
+        [] => &target.service.subject_alt_names,
+        names => names,
+    };
+    let mut tls = tls::external_client(&settings.sni, target.secrets(settings), expected, http2);
     let skip = settings.insecure_skip_verify == Some(true);
     if skip && let Some(validation) = &mut tls.common.validation {
         validation.trusted_ca = TrustedCa::Unverified;
@@ -95,7 +100,7 @@ fn apply_external(
     }
     let by_host = settings.sni.is_empty();
     cluster.http.auto_sni = by_host;
-    cluster.http.auto_san_validation = by_host && settings.subject_alt_names.is_empty() && !skip;
+    cluster.http.auto_san_validation = by_host && expected.is_empty() && !skip;
     cluster.transport_socket = Some(tls);
 }
 
@@ -123,7 +128,7 @@ impl<'a> Target<'a> {
 
     /// The identities of the service's workloads.
     fn identities(self) -> &'a [String] {
-        self.push.identities(&self.service.hostname)
+        self.push.identities(self.service)
     }
 
     fn mesh_tls(self, sni: &str, identities: &[String], http2: bool) -> UpstreamTls {

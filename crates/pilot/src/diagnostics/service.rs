@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use config::{Diagnostic, Kind, ObjectKey, Protocol};
+use config::{Diagnostic, ObjectKey, Protocol};
 
 use super::warning;
 use crate::{
@@ -17,7 +17,7 @@ pub(super) fn collect(world: &World, findings: &mut Vec<Diagnostic>) {
 }
 
 fn about(service: &Service, code: &'static str, port: &ServicePort, message: String) -> Diagnostic {
-    let key = ObjectKey::new(Kind::Service, service.namespace.clone(), service.name.clone());
+    let key = ObjectKey::new(service.kind, service.namespace.clone(), service.object.clone());
     let index = service.ports.iter().position(|known| known.port == port.port).unwrap_or(0);
     warning(key, &service.origin, code, format!("spec.ports[{index}]"), message)
 }
@@ -43,19 +43,25 @@ fn reserved_ports(world: &World, findings: &mut Vec<Diagnostic>) {
 fn inbound_conflicts(world: &World, findings: &mut Vec<Diagnostic>) {
     let mut owners: BTreeMap<(std::net::IpAddr, u16), (&Service, Protocol)> = BTreeMap::new();
     for service in &world.services {
-        for endpoint in world.endpoints(&service.hostname) {
+        // What is outside has no sidecar that would have to decide.
+        for endpoint in world.endpoints(service).iter().filter(|_| !service.external) {
             let Some(port) = service.ports.iter().find(|port| port.name == endpoint.port_name)
             else {
                 continue;
             };
-            let (owner, protocol) = *owners
-                .entry((endpoint.ip, endpoint.port))
-                .or_insert((service.as_ref(), port.protocol));
+            let Some(ip) = endpoint.ip() else { continue };
+            let (owner, protocol) =
+                *owners.entry((ip, endpoint.port())).or_insert((service.as_ref(), port.protocol));
             if protocol != port.protocol {
                 let message = format!(
-                    "the workload's port {} is {} by the older Service {}/{}, and so it is not \
+                    "the workload's port {} is {} by the older {} {}/{}, and so it is not \
                      served as {} here; give both ports the same protocol",
-                    endpoint.port, protocol, owner.namespace, owner.name, port.protocol
+                    endpoint.port(),
+                    protocol,
+                    owner.kind.name(),
+                    owner.namespace,
+                    owner.object,
+                    port.protocol
                 );
                 findings.push(about(service, "conflicting-inbound-port", port, message));
             }
@@ -69,14 +75,20 @@ fn outbound_conflicts(world: &World, findings: &mut Vec<Diagnostic>) {
     for service in &world.services {
         let without_address = service.virtual_ips().is_empty()
             && !service.is_headless()
-            && !matches!(service.addressing, crate::world::Addressing::Alias(_));
-        for port in service.ports.iter().filter(|port| without_address && port.protocol.is_tcp()) {
+            && service.networks.is_empty()
+            && !service.is_alias();
+        // TLS is told apart by its server name.
+        let by_port = |port: &&ServicePort| port.protocol.is_tcp() && !port.protocol.is_tls();
+        for port in service.ports.iter().filter(|port| without_address && by_port(port)) {
             let owner = owners.entry(port.port).or_insert(service.as_ref());
             if owner.hostname != service.hostname {
                 let message = format!(
-                    "TCP connections to port {} go to the older Service {}/{}: neither has an \
+                    "TCP connections to port {} go to the older {} {}/{}: neither has an \
                      address of its own",
-                    port.port, owner.namespace, owner.name
+                    port.port,
+                    owner.kind.name(),
+                    owner.namespace,
+                    owner.object
                 );
                 findings.push(about(service, "conflicting-outbound-port", port, message));
             }

@@ -3,6 +3,8 @@
 //!
 //! Mesh traffic is told from other TLS by its ALPN names, as Istio does.
 
+use std::collections::BTreeMap;
+
 use config::Protocol;
 use xds::{
     FilterChain, FilterChainMatch, Listener, ListenerFilterKind, RouteSpecifier, TrafficDirection,
@@ -22,10 +24,45 @@ use crate::{
     tls::{self, MESH_HTTP_ALPN, MESH_TCP_ALPN, PEER_EXCHANGE, PLAIN_HTTP_ALPN, names},
 };
 
-/// The listener that takes all captured connections to the workload.
-pub(super) fn virtual_inbound(push: &PushContext, proxy: &Proxy) -> Listener {
+/// The listener that takes all captured connections to the workload, after those that a Sidecar
+/// wants connections to be made to.
+pub(super) fn listeners(push: &PushContext, proxy: &Proxy) -> Vec<Listener> {
     let ports = inbound_ports(push, proxy);
     let modes = push.peer_authentications.workload(&proxy.namespace, &proxy.labels);
+    let bound = ports.values().filter(|port| port.is_bound());
+    let mut listeners: Vec<Listener> =
+        bound.map(|port| bound_listener(push, proxy, port, &modes)).collect();
+    listeners.push(virtual_inbound(push, proxy, &ports, &modes));
+    listeners
+}
+
+fn bound_listener(
+    push: &PushContext,
+    proxy: &Proxy,
+    port: &InboundPort<'_>,
+    modes: &WorkloadMtls,
+) -> Listener {
+    let authorization = push.authorization_policies.for_proxy(&push.world, proxy);
+    let chains = Chains { push, proxy, authorization };
+    let ip = port.ingress.and_then(|ingress| ingress.bind.parse().ok());
+    let ip = ip.or(proxy.ips.first().copied()).unwrap_or_else(|| wildcard(proxy));
+    let name = format!("{ip}_{}", port.target_port);
+    let mut listener = empty(push, name, ip, port.target_port);
+    listener.traffic_direction = TrafficDirection::Inbound;
+    listener.filter_chains = chains.port(port, modes.port(port.target_port));
+    for chain in &mut listener.filter_chains {
+        chain.filter_chain_match.destination_port = None;
+    }
+    super::add_inspectors(push, &mut listener);
+    listener
+}
+
+fn virtual_inbound(
+    push: &PushContext,
+    proxy: &Proxy,
+    ports: &BTreeMap<u16, InboundPort<'_>>,
+    modes: &WorkloadMtls,
+) -> Listener {
     let authorization = push.authorization_policies.for_proxy(&push.world, proxy);
     let chains = Chains { push, proxy, authorization };
     let own_port = push.world.mesh.proxy_inbound_listen_port;
@@ -36,10 +73,11 @@ pub(super) fn virtual_inbound(push: &PushContext, proxy: &Proxy) -> Listener {
     for port in modes.named_ports().into_iter().filter(|port| !ports.contains_key(port)) {
         listener.filter_chains.extend(chains.passthrough(Some(port), modes.port(port)));
     }
-    for port in ports.values() {
+    let captured = || ports.values().filter(|port| !port.is_bound());
+    for port in captured() {
         listener.filter_chains.extend(chains.port(port, modes.port(port.target_port)));
     }
-    add_listener_filters(push, &mut listener, ports.values(), &modes);
+    add_listener_filters(push, &mut listener, captured(), modes);
     listener
 }
 
@@ -51,10 +89,11 @@ fn add_listener_filters<'a>(
     ports: impl Iterator<Item = &'a InboundPort<'a>> + Clone,
     modes: &WorkloadMtls,
 ) {
-    let declared = |port: &&InboundPort<'_>| port.port.protocol != Protocol::Auto;
-    let without_tls = ports.clone().filter(declared).filter(|port| {
-        port.port.protocol.is_tcp() && modes.port(port.target_port) == MtlsMode::Disable
-    });
+    let declared = |port: &&InboundPort<'_>| port.protocol != Protocol::Auto;
+    let without_tls = ports
+        .clone()
+        .filter(declared)
+        .filter(|port| port.protocol.is_tcp() && modes.port(port.target_port) == MtlsMode::Disable);
     let without_tls: Vec<u16> = without_tls.map(|port| port.target_port).collect();
     let without_http: Vec<u16> = ports.filter(declared).map(|port| port.target_port).collect();
     listener.listener_filters = vec![
@@ -164,11 +203,11 @@ impl Chains<'_> {
     }
 
     fn port(&self, inbound: &InboundPort<'_>, mode: MtlsMode) -> Vec<FilterChain> {
-        let protocol = inbound.port.protocol;
+        let protocol = inbound.protocol;
         let destination = Destination {
             name: &format!("{}_{}", wildcard(self.proxy), inbound.target_port),
             cluster: &inbound_name(inbound.target_port),
-            service: Some((&inbound.service.hostname, inbound.port.port)),
+            service: Some(inbound.service()),
             grpc: matches!(protocol, Protocol::Grpc | Protocol::GrpcWeb),
         };
         let port = Some(inbound.target_port);

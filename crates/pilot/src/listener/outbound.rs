@@ -1,10 +1,11 @@
 //! Outbound listeners of a sidecar: one for each port of HTTP services, one for each virtual
-//! address and port of TCP services, and the one that takes all captured connections.
+//! address and port of TCP services, those that its Sidecar asks for, and the one that takes all
+//! captured connections.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use config::{OutboundTrafficPolicyMode, Protocol};
-use xds::{FilterChain, FilterChainMatch, Listener, RouteSpecifier};
+use config::Protocol;
+use xds::{Address, FilterChain, FilterChainMatch, Listener, RouteSpecifier};
 
 use super::{
     add_inspectors, empty,
@@ -13,35 +14,54 @@ use super::{
 };
 use crate::{
     Proxy, PushContext,
-    cluster::{BLACK_HOLE, PASSTHROUGH},
+    cluster::BLACK_HOLE,
+    sidecar_scope::{Bind, EgressScope},
     tls::{PLAIN_HTTP_ALPN, names},
-    world::{Service, ServicePort},
+    world::{Resolution, Service, ServiceEndpoint, ServicePort},
 };
 
-/// What is served on one address and port.
-#[derive(Default)]
+/// What is served on one address.
 struct Entry {
+    /// Whose it is: a Sidecar's own port is not shared with what takes the rest.
+    listener: usize,
+    /// Whether connections come to it by capture.
+    captured: bool,
     /// The name of the route configuration, where HTTP is served.
     routes: Option<String>,
     /// Chains for other bytes.
     tcp: Vec<FilterChain>,
 }
 
-/// The listeners for services, by address and port; HTTP services share the wildcard address.
+/// The listeners for services, by address; HTTP services share the wildcard address.
 pub(super) fn listeners(push: &PushContext, proxy: &Proxy) -> Vec<Listener> {
-    let mut entries: BTreeMap<(IpAddr, u16), Entry> = BTreeMap::new();
-    for service in push.services(proxy) {
-        for port in service.ports.iter().filter(|port| port.protocol != Protocol::Udp) {
-            for ip in addresses(push, proxy, service, port) {
-                if ip == wildcard(proxy) && is_reserved(push, port.port) {
-                    continue;
+    let scope = push.scope(proxy);
+    let mut entries: BTreeMap<Address, Entry> = BTreeMap::new();
+    for (index, egress) in scope.listeners.iter().enumerate() {
+        let outbound = Outbound { push, proxy, egress };
+        for service in egress.services() {
+            for port in service.ports.iter().filter(|port| outbound.serves(service, port)) {
+                let port = outbound.as_listened(port);
+                for address in outbound.addresses(service, &port) {
+                    if address == Address::socket(wildcard(proxy), port.port)
+                        && is_reserved(push, port.port)
+                    {
+                        continue;
+                    }
+                    let entry = entries.entry(address.clone()).or_insert_with(|| Entry {
+                        listener: index,
+                        captured: !egress.is_bound(),
+                        routes: None,
+                        tcp: Vec::new(),
+                    });
+                    if entry.listener == index || scope.listeners[entry.listener].port.is_none() {
+                        outbound.add(entry, &address, service, &port);
+                    }
                 }
-                let entry = entries.entry((ip, port.port)).or_default();
-                add(entry, push, proxy, (service, port), ip == wildcard(proxy));
             }
         }
     }
-    entries.into_iter().map(|((ip, port), entry)| listener(push, proxy, ip, port, entry)).collect()
+    let entries = entries.into_iter();
+    entries.map(|(address, entry)| listener(push, proxy, address, entry)).collect()
 }
 
 /// Ports on which a wildcard listener would take connections of the sidecar itself.
@@ -50,68 +70,116 @@ fn is_reserved(push: &PushContext, port: u16) -> bool {
     [mesh.proxy_listen_port, mesh.proxy_inbound_listen_port, 15021, 15090].contains(&port)
 }
 
-/// The addresses at which a port of a service is recognised.
-fn addresses(
-    push: &PushContext,
-    proxy: &Proxy,
-    service: &Service,
-    port: &ServicePort,
-) -> Vec<IpAddr> {
-    if port.protocol.is_http() {
-        return vec![wildcard(proxy)];
-    }
-    if service.is_headless() {
-        let endpoints = push.world.endpoints(&service.hostname).iter();
-        let mut ips: Vec<IpAddr> = endpoints
-            .filter(|endpoint| endpoint.port_name == port.name)
-            .map(|endpoint| endpoint.ip)
-            .filter(|ip| !proxy.ips.contains(ip))
-            .collect();
-        ips.dedup();
-        return ips;
-    }
-    match service.virtual_ips() {
-        [] => vec![wildcard(proxy)],
-        ips => ips.to_vec(),
-    }
+/// One of a Sidecar's listeners, or the one for everything.
+#[derive(Clone, Copy)]
+struct Outbound<'a> {
+    push: &'a PushContext,
+    proxy: &'a Proxy,
+    egress: &'a EgressScope,
 }
 
-/// Adds a service's port. Services come oldest first: what is there already stays.
-fn add(
-    entry: &mut Entry,
-    push: &PushContext,
-    proxy: &Proxy,
-    (service, port): (&Service, &ServicePort),
-    is_wildcard: bool,
-) {
-    let auto = port.protocol == Protocol::Auto;
-    if port.protocol.is_http() || auto {
-        let name = if is_wildcard {
-            port.port.to_string()
-        } else {
-            format!("{}:{}", service.hostname, port.port)
+impl Outbound<'_> {
+    /// Whether a port of a service belongs here. A listener that the application connects to knows
+    /// no original destination.
+    fn serves(self, service: &Service, port: &ServicePort) -> bool {
+        let fits = match &self.egress.port {
+            Some(own) => {
+                let own_number = own.number == port.port || own.number == 0;
+                let forbidden = !own.captured
+                    && own.number != 0
+                    && own.number < 1024
+                    && self.proxy.is_unprivileged();
+                own_number && !forbidden
+            }
+            None => true,
         };
-        entry.routes.get_or_insert(name);
+        let original = service.resolution == Resolution::OriginalDst || service.is_headless();
+        fits && port.protocol != Protocol::Udp && !(self.egress.is_bound() && original)
     }
-    if port.protocol.is_http() {
-        return;
-    }
-    let idle_timeout = tcp::idle_timeout(push, proxy, service, port.port);
-    for forward in tcp::service_forwards(push, proxy, service, port) {
-        if entry.tcp.iter().any(|chain| chain.filter_chain_match == forward.matches) {
-            continue;
+
+    /// The port, with the protocol that the listener says.
+    fn as_listened(self, port: &ServicePort) -> ServicePort {
+        let mut port = port.clone();
+        if let Some(own) = &self.egress.port {
+            port.protocol = own.protocol;
         }
-        let mut filters = filter::network_filters(proxy, Place::SidecarOutbound, None);
-        let name = forward.clusters.first().map(|first| first.name.clone()).unwrap_or_default();
-        filters.push(tcp::proxy_filter(push, forward.clusters, idle_timeout));
-        entry.tcp.push(tcp::plain_chain(name, forward.matches, filters));
+        port
+    }
+
+    /// The addresses at which a port of a service is recognised.
+    fn addresses(self, service: &Service, port: &ServicePort) -> Vec<Address> {
+        let here = |ip: IpAddr| Address::socket(ip, port.port);
+        match self.egress.port.as_ref().map(|own| &own.bind) {
+            Some(Bind::Ip(ip)) => return vec![here(*ip)],
+            Some(Bind::Pipe(path)) => return vec![Address::Pipe(path.clone())],
+            Some(Bind::Services) | None => {}
+        }
+        if port.protocol.is_http() {
+            return vec![here(wildcard(self.proxy))];
+        }
+        if service.is_headless() {
+            let endpoints = self.push.world.endpoints(service).iter();
+            let mut ips: Vec<IpAddr> = endpoints
+                .filter(|endpoint| endpoint.port_name == port.name)
+                .filter_map(ServiceEndpoint::ip)
+                .filter(|ip| !self.proxy.ips.contains(ip))
+                .collect();
+            ips.dedup();
+            return ips.into_iter().map(here).collect();
+        }
+        let mut ips = service.virtual_ips().to_vec();
+        if ips.is_empty() || !service.networks.is_empty() {
+            ips.push(wildcard(self.proxy));
+        }
+        ips.into_iter().map(here).collect()
+    }
+
+    /// Adds a service's port. Services come oldest first: what is there already stays.
+    fn add(self, entry: &mut Entry, address: &Address, service: &Service, port: &ServicePort) {
+        let Self { push, proxy, egress } = self;
+        let auto = port.protocol == Protocol::Auto;
+        if port.protocol.is_http() || auto {
+            let shared =
+                egress.port.is_some() || *address == Address::socket(wildcard(proxy), port.port);
+            let name = match address {
+                Address::Pipe(path) => path.clone(),
+                _ if shared => port.port.to_string(),
+                _ => format!("{}:{}", service.hostname, port.port),
+            };
+            entry.routes.get_or_insert(name);
+        }
+        if port.protocol.is_http() {
+            return;
+        }
+        let idle_timeout = tcp::idle_timeout(push, proxy, service, port.port);
+        let at_own_address = match address {
+            Address::Socket { ip, .. } => service.virtual_ips().contains(ip),
+            _ => false,
+        };
+        let rules = &egress.rules;
+        for mut forward in tcp::service_forwards(push, proxy, rules, (service, port)) {
+            if at_own_address && forward.matches.prefix_ranges == service.networks {
+                forward.matches.prefix_ranges.clear();
+            }
+            if entry.tcp.iter().any(|chain| chain.filter_chain_match == forward.matches) {
+                continue;
+            }
+            let mut filters = filter::network_filters(proxy, Place::SidecarOutbound, None);
+            let name = forward.clusters.first().map(|first| first.name.clone()).unwrap_or_default();
+            filters.push(tcp::proxy_filter(push, forward.clusters, idle_timeout));
+            entry.tcp.push(tcp::plain_chain(name, forward.matches, filters));
+        }
     }
 }
 
-fn listener(push: &PushContext, proxy: &Proxy, ip: IpAddr, port: u16, entry: Entry) -> Listener {
-    let name = format!("{ip}_{port}");
-    let mut listener = empty(push, name.clone(), ip, port);
-    listener.bind_to_port = false;
+fn listener(push: &PushContext, proxy: &Proxy, address: Address, entry: Entry) -> Listener {
+    let name = match &address {
+        Address::Socket { ip, port } => format!("{ip}_{port}"),
+        other => other.to_string(),
+    };
+    let mut listener = empty(push, name.clone(), wildcard(proxy), 0);
+    listener.address = address;
+    listener.bind_to_port = !entry.captured;
     // The chain for what no other matches stands apart, so that protocol detection decides first.
     let (rest, chains): (Vec<_>, Vec<_>) = entry
         .tcp
@@ -119,11 +187,20 @@ fn listener(push: &PushContext, proxy: &Proxy, ip: IpAddr, port: u16, entry: Ent
         .partition(|chain| chain.filter_chain_match == FilterChainMatch::default());
     listener.filter_chains = chains;
     let rest = rest.into_iter().next();
+    let only_names = !listener.filter_chains.is_empty() && rest.is_none();
     match entry.routes {
+        Some(routes) if !entry.captured && rest.is_none() => {
+            let mut chain = http_chain(push, proxy, &name, routes);
+            chain.filter_chain_match = FilterChainMatch::default();
+            listener.filter_chains.push(chain);
+        }
         Some(routes) => {
             listener.filter_chains.push(http_chain(push, proxy, &name, routes));
             let rest = rest.unwrap_or_else(|| catch_all(push, proxy));
             listener.default_filter_chain = Some(Box::new(rest));
+        }
+        None if only_names && entry.captured => {
+            listener.default_filter_chain = Some(Box::new(catch_all(push, proxy)));
         }
         None => listener.filter_chains.extend(rest),
     }
@@ -150,10 +227,8 @@ fn http_chain(push: &PushContext, proxy: &Proxy, listener: &str, routes: String)
 
 /// What happens to connections that nobody declared.
 fn catch_all(push: &PushContext, proxy: &Proxy) -> FilterChain {
-    let cluster = match push.world.mesh.outbound_traffic_policy.mode {
-        OutboundTrafficPolicyMode::AllowAny => PASSTHROUGH,
-        OutboundTrafficPolicyMode::RegistryOnly => BLACK_HOLE,
-    };
+    let cluster = push.scope(proxy).unmatched(&push.world);
+    let cluster = cluster.as_deref().unwrap_or(BLACK_HOLE);
     let name = "virtualOutbound-catchall-tcp";
     tcp::forward_chain(push, proxy, name, FilterChainMatch::default(), cluster)
 }

@@ -13,7 +13,7 @@ use super::filter::{self, Place};
 use crate::{
     Proxy, PushContext, access_log, network,
     route::{RouteScope, destination_cluster},
-    virtual_service::ResolvedVirtualService,
+    virtual_service::{ResolvedVirtualService, SidecarRules},
     world::{Service, ServicePort},
 };
 
@@ -75,16 +75,16 @@ pub(super) struct Forward {
     pub(super) clusters: Vec<TcpClusterWeight>,
 }
 
-/// What the VirtualServices say about one TCP port of a service, ending with what takes the rest.
+/// What the rules say about one TCP port of a service, ending with what takes the rest. TLS to a
+/// service without an address is known by its server name.
 pub(super) fn service_forwards(
     push: &PushContext,
     proxy: &Proxy,
-    service: &Service,
-    port: &ServicePort,
+    rules: &SidecarRules,
+    (service, port): (&Service, &ServicePort),
 ) -> Vec<Forward> {
     let scope = RouteScope::mesh(push, proxy, port.port);
     let mut forwards = Vec::new();
-    let rules = push.virtual_services.for_sidecars(&proxy.namespace);
     for rule in rules.about_service(&service.hostname) {
         if port.protocol.is_tls() {
             add_tls_routes(&mut forwards, &scope, rule);
@@ -94,10 +94,21 @@ pub(super) fn service_forwards(
     if !forwards.iter().any(|forward| forward.matches == FilterChainMatch::default()) {
         let name =
             crate::cluster::OutboundName { port: port.port, subset: "", host: &service.hostname };
-        forwards.push(Forward {
-            matches: FilterChainMatch::default(),
-            clusters: only(name.to_string()),
-        });
+        let nowhere = service.virtual_ips().is_empty()
+            && service.networks.is_empty()
+            && !service.is_headless();
+        let mut matches = FilterChainMatch::default();
+        if nowhere && port.protocol.is_tls() {
+            matches.server_names.push(service.hostname.clone());
+        }
+        if !forwards.iter().any(|forward| forward.matches == matches) {
+            forwards.push(Forward { matches, clusters: only(name.to_string()) });
+        }
+    }
+    for forward in &mut forwards {
+        if forward.matches.prefix_ranges.is_empty() {
+            forward.matches.prefix_ranges.clone_from(&service.networks);
+        }
     }
     forwards
 }

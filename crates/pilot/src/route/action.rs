@@ -116,7 +116,8 @@ fn hash_policy(
     for destination in destinations {
         let destination = &destination.destination;
         let (host, port) = destination_host(scope, service, destination);
-        let found = scope.push.world.service(&host).and_then(|target| {
+        let known = scope.push.scope(scope.proxy).service(&host);
+        let found = known.and_then(|target| {
             let rule = scope.push.destination_rules.find(scope.proxy, target)?;
             let policy = rule.policy(port, rule.subset(&destination.subset));
             cluster::hash_policy(policy.load_balancer)

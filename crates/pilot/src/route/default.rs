@@ -2,7 +2,6 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use config::OutboundTrafficPolicyMode;
 use xds::{
     Action, ClusterSpecifier, DirectResponse, HeaderMutations, HostRewrite, Metadata, Route,
     RouteAction, RouteMatch, VirtualHost,
@@ -10,8 +9,9 @@ use xds::{
 
 use super::{RouteScope, policy};
 use crate::{
-    PushContext,
+    World,
     cluster::{self, OutboundName, PASSTHROUGH},
+    sidecar_scope::SidecarScope,
     world::Service,
 };
 
@@ -57,13 +57,17 @@ pub(super) fn to_service(scope: &RouteScope<'_>, service: &Service) -> Route {
 }
 
 /// The virtual host for hosts that nobody declared.
-pub(super) fn catch_all(push: &PushContext) -> VirtualHost {
-    let (name, route) = match push.world.mesh.outbound_traffic_policy.mode {
-        OutboundTrafficPolicyMode::AllowAny => {
+///
+/// COMPAT: where the application connects to the listener itself there is no original destination
+/// to pass calls on to, and they are refused; Envoy would answer 503.
+pub(super) fn catch_all(scope: &SidecarScope, world: &World, bound: bool) -> VirtualHost {
+    let cluster = scope.unmatched(world).filter(|name| !(bound && name == PASSTHROUGH));
+    let (name, route) = match cluster {
+        Some(cluster) => {
             let name = "allow_any";
-            (name, to_cluster(name, PASSTHROUGH.to_owned(), String::new()))
+            (name, to_cluster(name, cluster, String::new()))
         }
-        OutboundTrafficPolicyMode::RegistryOnly => {
+        None => {
             let name = "block_all";
             let mut route = to_cluster(name, String::new(), String::new());
             route.action = Action::DirectResponse(DirectResponse { status: 502, body: Vec::new() });

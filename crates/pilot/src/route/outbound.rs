@@ -3,11 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use config::{Protocol, host};
+use config::{
+    Protocol,
+    host::{self, CLUSTER_DOMAIN},
+};
 use xds::{Route, RouteConfiguration, VirtualHost};
 
 use super::{RouteScope, configuration, default, translate};
-use crate::{Proxy, PushContext, virtual_service::SidecarRules, world::Service};
+use crate::{
+    Proxy, PushContext,
+    sidecar_scope::EgressScope,
+    world::{Service, ServicePort},
+};
 
 /// The route configuration `name`, or none when no service is on its port.
 pub(super) fn route_configuration(
@@ -15,42 +22,84 @@ pub(super) fn route_configuration(
     proxy: &Proxy,
     name: &str,
 ) -> Option<RouteConfiguration> {
+    if name.starts_with('/') {
+        return of_pipe(push, proxy, name);
+    }
     let (only, port) = match name.rsplit_once(':') {
         Some((host, port)) => (Some(host), port),
         None => (None, name),
     };
     let port: u16 = port.parse().ok()?;
-    let speaks_http = |service: &&Service| {
-        let port = service.port(port);
-        port.is_some_and(|port| port.protocol.is_http() || port.protocol == Protocol::Auto)
-    };
+    let known = push.scope(proxy);
+    let egress = known.listener_of_port(port)?;
+    let spoken = egress.port.as_ref().map(|own| own.protocol);
+    let speaks_http =
+        |service: &&Service| service.port(port).is_some_and(|own| routes_http(own, spoken));
     let services: Vec<&Service> = match only {
-        Some(host) => push.service(proxy, host).into_iter().filter(speaks_http).collect(),
-        None => push.services(proxy).filter(speaks_http).collect(),
+        Some(host) => egress.service(host).into_iter().filter(speaks_http).collect(),
+        None => egress.services().filter(speaks_http).collect(),
     };
     if services.is_empty() {
         return None;
     }
     let scope = RouteScope::mesh(push, proxy, port);
-    let mut hosts = virtual_hosts(&scope, &services, only.is_none());
+    let mut hosts = virtual_hosts(&scope, egress, &services, only.is_none());
     hosts.sort_by(|a, b| a.name.cmp(&b.name));
     match (only, hosts.as_mut_slice()) {
         // The connection's address has chosen the service: its name does not matter any more.
         (Some(_), [host]) => host.domains = vec!["*".to_owned()],
-        _ => hosts.push(default::catch_all(push)),
+        _ => hosts.push(default::catch_all(known, &push.world, egress.is_bound())),
     }
     Some(configuration(name, hosts))
+}
+
+/// Whether HTTP is, or may be, spoken on a port; `spoken` is what its listener says.
+fn routes_http(port: &ServicePort, spoken: Option<Protocol>) -> bool {
+    let protocol = spoken.unwrap_or(port.protocol);
+    port.protocol != Protocol::Udp && (protocol.is_http() || protocol == Protocol::Auto)
+}
+
+/// The routes of a listener at a Unix socket: of all ports of its services, told apart by the port
+/// in the host; without one the service's first port is meant.
+fn of_pipe(push: &PushContext, proxy: &Proxy, path: &str) -> Option<RouteConfiguration> {
+    let known = push.scope(proxy);
+    let egress = known.listener_of_pipe(path)?;
+    let spoken = egress.port.as_ref().map(|own| own.protocol);
+    let mut hosts: Vec<VirtualHost> = Vec::new();
+    let mut domains: BTreeSet<String> = BTreeSet::from(["*".to_owned()]);
+    for service in egress.services() {
+        let ports = service.ports.iter().filter(|port| routes_http(port, spoken));
+        for (index, port) in ports.enumerate() {
+            let scope = RouteScope::mesh(push, proxy, port.port);
+            for mut host in virtual_hosts(&scope, egress, &[service], false) {
+                let with_port = host.domains.iter().map(|name| format!("{name}:{}", port.port));
+                let mut names: Vec<String> = with_port.collect();
+                if index == 0 {
+                    names.append(&mut host.domains);
+                }
+                names.retain(|name| domains.insert(name.clone()));
+                host.domains = names;
+                hosts.extend(Some(host).filter(|host| !host.domains.is_empty()));
+            }
+        }
+    }
+    hosts.sort_by(|a, b| a.name.cmp(&b.name));
+    hosts.push(default::catch_all(known, &push.world, true));
+    let mut routes = configuration(path, hosts);
+    routes.ignore_port_in_host_matching = false;
+    Some(routes)
 }
 
 /// Virtual hosts in the order in which they claim domains: those of VirtualServices, then services
 /// that none speaks of.
 fn virtual_hosts(
     scope: &RouteScope<'_>,
+    egress: &EgressScope,
     services: &[&Service],
     with_unknown_hosts: bool,
 ) -> Vec<VirtualHost> {
     let mut hosts = Hosts { domains: BTreeSet::from(["*".to_owned()]), hosts: Vec::new() };
-    let rules = scope.push.virtual_services.for_sidecars(&scope.proxy.namespace);
+    let rules = &egress.rules;
     let mut unruled = Vec::new();
     for service in services {
         // A rule that has nothing for this proxy leaves the host to the next one.
@@ -69,24 +118,37 @@ fn virtual_hosts(
         let routes = vec![default::to_service(scope, service)];
         hosts.add(&service.hostname, scope.port, domains(scope, service), routes);
     }
-    // Hosts that no service has: Istio serves them on port 80 only.
-    if with_unknown_hosts && scope.port == 80 {
-        add_unknown_hosts(scope, &rules, &mut hosts);
+    if with_unknown_hosts {
+        add_unknown_hosts(scope, egress, services, &mut hosts);
     }
     hosts.hosts
 }
 
-/// The hosts of rules that no service has.
-fn add_unknown_hosts(scope: &RouteScope<'_>, rules: &SidecarRules, hosts: &mut Hosts) {
+/// Hosts of rules that no service is called: those that a service with a wildcard covers, on its
+/// ports; all others on port 80 only, as in Istio.
+fn add_unknown_hosts(
+    scope: &RouteScope<'_>,
+    egress: &EgressScope,
+    services: &[&Service],
+    hosts: &mut Hosts,
+) {
     let is_known = |name: &String| {
         if host::is_wildcard(name) {
-            scope.push.services(scope.proxy).any(|service| host::covers(name, &service.hostname))
+            egress.services().any(|service| host::covers(name, &service.hostname))
         } else {
-            scope.push.service(scope.proxy, name).is_some()
+            egress.service(name).is_some()
         }
     };
-    for rule in &rules.rules {
-        let mut names = rule.hosts.iter().filter(|name| !is_known(name)).peekable();
+    let patterns: Vec<&str> = services
+        .iter()
+        .map(|service| service.hostname.as_str())
+        .filter(|name| host::is_wildcard(name))
+        .collect();
+    let is_here =
+        |name: &String| scope.port == 80 || patterns.iter().any(|p| host::covers(p, name));
+    for rule in &egress.rules.rules {
+        let mut names =
+            rule.hosts.iter().filter(|name| is_here(name) && !is_known(name)).peekable();
         if names.peek().is_none() {
             continue;
         }
@@ -141,13 +203,18 @@ fn domains(scope: &RouteScope<'_>, service: &Service) -> Vec<String> {
 }
 
 fn names(service: &Service, client_namespace: &str) -> Vec<String> {
-    let Service { name, namespace, hostname, .. } = service;
-    let mut names = vec![hostname.clone(), format!("{hostname}.")];
-    if namespace == client_namespace {
-        names.push(name.clone());
+    let Service { hostname, .. } = service;
+    let mut names = vec![hostname.clone()];
+    if !host::is_wildcard(hostname) {
+        names.push(format!("{hostname}."));
     }
-    names.push(format!("{name}.{namespace}"));
-    names.push(format!("{name}.{namespace}.svc"));
+    if let Some((name, namespace)) = host::split_service_fqdn(hostname, CLUSTER_DOMAIN) {
+        if namespace == client_namespace {
+            names.push(name.to_owned());
+        }
+        names.push(format!("{name}.{namespace}"));
+        names.push(format!("{name}.{namespace}.svc"));
+    }
     if service.is_headless() {
         let pods: Vec<String> = names.iter().map(|name| format!("*.{name}")).collect();
         names.extend(pods);

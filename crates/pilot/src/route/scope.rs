@@ -105,7 +105,7 @@ pub(super) fn destination_host(
     destination: &Destination,
 ) -> (String, u16) {
     let host = virtual_service.resolve_host(&destination.host);
-    let service = scope.push.world.service(&host);
+    let service = scope.push.scope(scope.proxy).service(&host);
     let host = match service.map(|service| &service.addressing) {
         Some(crate::world::Addressing::Alias(target)) => target.clone(),
         _ => host,

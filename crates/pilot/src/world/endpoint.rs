@@ -1,4 +1,5 @@
-//! Endpoints: the addresses behind services, from EndpointSlices.
+//! Endpoints: the addresses behind services, from EndpointSlices, WorkloadEntries and
+//! ServiceEntries.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -7,49 +8,85 @@ use config::{
     host::{CLUSTER_DOMAIN, service_fqdn},
     k8s::{AddressType, Endpoint, EndpointSlice, Transport},
 };
-use xds::{HealthStatus, Locality};
+use xds::{Address, HealthStatus, Locality};
 
-use super::{Service, Workload, workload::Workloads};
+use super::{Service, Workload, service::Collected, workload::Workloads, workload_entry::Entries};
 
 /// One address and port behind a port of a service.
 #[derive(Debug)]
 pub(crate) struct ServiceEndpoint {
     /// The service port's name.
     pub(crate) port_name: String,
-    pub(crate) ip: IpAddr,
-    pub(crate) port: u16,
+    pub(crate) address: Address,
     pub(crate) health: HealthStatus,
     /// Its name under a headless service; empty: none.
     pub(crate) hostname: String,
     pub(crate) locality: Locality,
-    /// The pod, when it is known.
+    /// Its share of calls.
+    pub(crate) weight: u32,
+    /// The pod or WorkloadEntry, when it is known.
     pub(crate) workload: Option<Arc<Workload>>,
 }
 
-/// The endpoints of every service, by host name, each in the order of port name and address.
+impl ServiceEndpoint {
+    /// The IP address; none for a DNS name or a Unix socket.
+    pub(crate) fn ip(&self) -> Option<IpAddr> {
+        match self.address {
+            Address::Socket { ip, .. } => Some(ip),
+            Address::Hostname { .. } | Address::Pipe(_) => None,
+        }
+    }
+
+    /// The port; 0 for a Unix socket.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port().unwrap_or(0)
+    }
+}
+
+/// The endpoints of services, by host name and namespace, each in the order of port name and
+/// address.
+pub(super) type Endpoints = BTreeMap<String, BTreeMap<String, Vec<ServiceEndpoint>>>;
+
 pub(super) fn collect(
     objects: &[Arc<Object>],
-    services: &BTreeMap<String, Arc<Service>>,
+    services: &[Collected],
     workloads: &Workloads,
-) -> BTreeMap<String, Vec<ServiceEndpoint>> {
-    let mut all: BTreeMap<String, Vec<ServiceEndpoint>> = BTreeMap::new();
+) -> Endpoints {
+    let mut all = Endpoints::new();
+    let kubernetes: BTreeMap<&str, &Arc<Service>> = services
+        .iter()
+        .filter(|(service, _)| service.is_kubernetes())
+        .map(|(service, _)| (service.hostname.as_str(), service))
+        .collect();
     for object in objects {
         let Spec::EndpointSlice(slice) = &object.spec else { continue };
         let Some(name) = object.meta.labels.get("kubernetes.io/service-name") else { continue };
         let hostname = service_fqdn(name, &object.meta.namespace, CLUSTER_DOMAIN);
-        let Some(service) = services.get(&hostname) else { continue };
-        let endpoints = all.entry(hostname).or_default();
+        let Some(service) = kubernetes.get(hostname.as_str()) else { continue };
+        let endpoints = of(&mut all, service);
         for endpoint in &slice.endpoints {
             endpoints.extend(addresses(&object.meta, slice, endpoint, (service, workloads)));
         }
     }
-    for endpoints in all.values_mut() {
+    let entries = Entries::collect(objects);
+    for (service, object) in services {
+        let found = entries.endpoints(service, object.as_deref(), workloads);
+        if !found.is_empty() {
+            of(&mut all, service).extend(found);
+        }
+    }
+    for endpoints in all.values_mut().flat_map(BTreeMap::values_mut) {
         endpoints.sort_by(|a, b| {
-            (&a.port_name, a.ip, a.port, rank(a)).cmp(&(&b.port_name, b.ip, b.port, rank(b)))
+            (&a.port_name, &a.address, rank(a)).cmp(&(&b.port_name, &b.address, rank(b)))
         });
-        endpoints.dedup_by(|b, a| (&a.port_name, a.ip, a.port) == (&b.port_name, b.ip, b.port));
+        endpoints.dedup_by(|b, a| (&a.port_name, &a.address) == (&b.port_name, &b.address));
     }
     all
+}
+
+fn of<'a>(all: &'a mut Endpoints, service: &Service) -> &'a mut Vec<ServiceEndpoint> {
+    let namespaces = all.entry(service.hostname.clone()).or_default();
+    namespaces.entry(service.namespace.clone()).or_default()
 }
 
 /// Of two that claim the same address and port the usable one is kept.
@@ -81,9 +118,9 @@ fn addresses(
         .into_iter()
         .map(|(port_name, port)| ServiceEndpoint {
             port_name,
-            ip,
-            port,
+            address: Address::socket(ip, port),
             health,
+            weight: 1,
             hostname: endpoint.hostname.clone(),
             locality: locality.clone(),
             workload: workload.clone(),

@@ -7,7 +7,7 @@ use std::{
 };
 
 use config::{
-    MeshConfig, Object, Origin, Protocol, Spec,
+    Kind, MeshConfig, Object, Origin, Protocol, Spec,
     host::{CLUSTER_DOMAIN, service_fqdn},
     k8s::ServiceType,
     label,
@@ -15,23 +15,50 @@ use config::{
     visibility::Visibility,
 };
 
-use super::Workload;
+use ipnet::IpNet;
+
+use super::{Workload, service_entry};
 
 /// A service that calls can go to.
 #[derive(Debug)]
 pub(crate) struct Service {
-    /// `<name>.<namespace>.svc.<domain>`.
+    /// `<name>.<namespace>.svc.<domain>`, or a ServiceEntry's host.
     pub(crate) hostname: String,
+    /// The Service's name; a ServiceEntry's host, or the first part of one in the mesh's domain.
     pub(crate) name: String,
     pub(crate) namespace: String,
+    /// Service or ServiceEntry.
+    pub(crate) kind: Kind,
+    /// The object's name.
+    pub(crate) object: String,
     pub(crate) origin: Origin,
     pub(crate) addressing: Addressing,
+    /// Networks that stand for it, besides virtual addresses.
+    pub(crate) networks: Vec<IpNet>,
+    pub(crate) resolution: Resolution,
+    /// Not part of the mesh: no automatic mutual TLS.
+    pub(crate) external: bool,
     pub(crate) ports: Vec<ServicePort>,
     /// Labels of its pods; empty: it selects none.
     pub(crate) selector: BTreeMap<String, String>,
     pub(crate) visibility: Visibility,
     /// Endpoints count as ready at once.
     pub(crate) publish_not_ready: bool,
+    /// Names that its servers may prove, besides their identities.
+    pub(crate) subject_alt_names: Vec<String>,
+}
+
+/// How a proxy finds a service's endpoints.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Resolution {
+    /// The control plane tells them.
+    Endpoints,
+    /// Where the connection was going.
+    OriginalDst,
+    /// Every address that names resolve to.
+    StrictDns,
+    /// One address that a name resolves to.
+    LogicalDns,
 }
 
 /// How a service's name is turned into addresses.
@@ -46,12 +73,12 @@ pub(crate) enum Addressing {
 }
 
 /// One port of a service.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct ServicePort {
     pub(crate) name: String,
     pub(crate) port: u16,
     pub(crate) protocol: Protocol,
-    target_port: Option<IntOrString>,
+    pub(super) target_port: Option<IntOrString>,
 }
 
 impl ServicePort {
@@ -79,6 +106,16 @@ impl Service {
         self.addressing == Addressing::Headless
     }
 
+    /// Whether it is only another name for something else.
+    pub(crate) fn is_alias(&self) -> bool {
+        matches!(self.addressing, Addressing::Alias(_))
+    }
+
+    /// Whether Kubernetes has it.
+    pub(crate) fn is_kubernetes(&self) -> bool {
+        self.kind == Kind::Service
+    }
+
     /// The port with this number.
     pub(crate) fn port(&self, number: u16) -> Option<&ServicePort> {
         self.ports.iter().find(|port| port.port == number)
@@ -92,18 +129,59 @@ impl Service {
     }
 }
 
-/// The services among `objects`, in the order given.
-pub(super) fn collect(objects: &[Arc<Object>], mesh: &MeshConfig) -> Vec<Arc<Service>> {
-    let specs = || {
-        objects.iter().filter_map(|object| match &object.spec {
-            Spec::Service(spec) => Some((object, spec)),
-            _ => None,
-        })
-    };
+/// A service, and the ServiceEntry that it comes from.
+pub(super) type Collected = (Arc<Service>, Option<Arc<Object>>);
+
+/// The services among `objects`, in the order given. Of one host name in one namespace a Service
+/// stands before a ServiceEntry, and then the first; the names that such a ServiceEntry expects of
+/// servers count for the Service.
+pub(super) fn collect(objects: &[Arc<Object>], mesh: &MeshConfig) -> Vec<Collected> {
+    let specs = objects.iter().filter_map(|object| match &object.spec {
+        Spec::Service(spec) => Some((object, spec)),
+        _ => None,
+    });
     let assigned = config::assign_cluster_ips(
-        specs().map(|(object, spec)| (&*object.meta.namespace, &*object.meta.name, spec)),
+        specs.map(|(object, spec)| (&*object.meta.namespace, &*object.meta.name, spec)),
     );
-    specs().map(|(object, spec)| Arc::new(service(object, spec, &assigned, mesh))).collect()
+    let allocated = config::assign_entry_ips(objects.iter().map(Arc::as_ref));
+    let mut all: Vec<(Service, Option<Arc<Object>>)> = Vec::new();
+    for object in objects {
+        match &object.spec {
+            Spec::Service(spec) => all.push((service(object, spec, &assigned, mesh), None)),
+            Spec::ServiceEntry(entry) => all.extend(
+                service_entry::services(object, entry, &allocated, mesh)
+                    .into_iter()
+                    .map(|service| (service, Some(Arc::clone(object)))),
+            ),
+            _ => {}
+        }
+    }
+    unique(all)
+}
+
+fn unique(mut all: Vec<(Service, Option<Arc<Object>>)>) -> Vec<Collected> {
+    let key = |service: &Service| (service.hostname.clone(), service.namespace.clone());
+    let mut owners: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for (index, (service, _)) in all.iter().enumerate() {
+        match owners.get(&key(service)) {
+            Some(owner) if all[*owner].0.is_kubernetes() || !service.is_kubernetes() => {}
+            _ => {
+                owners.insert(key(service), index);
+            }
+        }
+    }
+    for index in 0..all.len() {
+        let owner = owners.get(&key(&all[index].0)).copied().unwrap_or(index);
+        if owner != index && all[owner].0.is_kubernetes() {
+            let names = std::mem::take(&mut all[index].0.subject_alt_names);
+            all[owner].0.subject_alt_names.extend(names);
+        }
+    }
+    all.into_iter()
+        .enumerate()
+        .filter(|(index, (service, _))| owners.get(&key(service)) == Some(index))
+        .map(|(_, (service, object))| (Arc::new(service), object))
+        .collect()
 }
 
 fn service(
@@ -135,6 +213,12 @@ fn service(
         selector: spec.selector.clone(),
         visibility: Visibility::new(&export_to, &mesh.default_service_export_to, &namespace),
         publish_not_ready: spec.publish_not_ready_addresses,
+        kind: Kind::Service,
+        object: name.clone(),
+        networks: Vec::new(),
+        resolution: Resolution::Endpoints,
+        external: false,
+        subject_alt_names: Vec::new(),
         name,
         namespace,
     }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
-use config::{Object, ObjectMeta, Spec};
+use config::{Object, ObjectMeta, Spec, WorkloadEntry};
 use xds::Locality;
 
 /// A running workload: a pod.
@@ -19,6 +19,29 @@ pub(crate) struct Workload {
 }
 
 impl Workload {
+    /// What a WorkloadEntry, or an endpoint of a ServiceEntry, says. One with an account has a
+    /// proxy that takes mutual TLS, unless its label says otherwise.
+    pub(super) fn of_entry(
+        namespace: &str,
+        name: &str,
+        labels: BTreeMap<String, String>,
+        entry: &WorkloadEntry,
+    ) -> Self {
+        let mut labels = labels;
+        if !entry.service_account.is_empty() {
+            let mode = labels.entry("security.istio.io/tlsMode".to_owned());
+            mode.or_insert_with(|| "istio".to_owned());
+        }
+        Self {
+            namespace: namespace.to_owned(),
+            service_account: entry.service_account.clone(),
+            workload_name: name.to_owned(),
+            container_ports: entry.ports.clone(),
+            locality: parse_locality(&entry.locality),
+            labels,
+        }
+    }
+
     /// Whether it has a sidecar that takes mutual TLS.
     pub(crate) fn takes_mtls(&self) -> bool {
         self.labels.get("security.istio.io/tlsMode").is_some_and(|mode| mode == "istio")
@@ -50,17 +73,23 @@ fn first_label<'a>(labels: &'a BTreeMap<String, String>, keys: &[&str]) -> Optio
 pub(super) struct Workloads {
     by_name: BTreeMap<(String, String), Arc<Workload>>,
     pub(super) by_ip: BTreeMap<IpAddr, Arc<Workload>>,
+    /// Pods that are ready, with their addresses.
+    pub(super) ready: Vec<(IpAddr, Arc<Workload>)>,
 }
 
 impl Workloads {
     /// The Pods among `objects`. Where two claim one address the first keeps it.
     pub(super) fn collect(objects: &[Arc<Object>]) -> Self {
-        let mut workloads = Self { by_name: BTreeMap::new(), by_ip: BTreeMap::new() };
+        let mut workloads =
+            Self { by_name: BTreeMap::new(), by_ip: BTreeMap::new(), ready: Vec::new() };
         for object in objects {
             let Spec::Pod(pod) = &object.spec else { continue };
             let workload = Arc::new(workload(&object.meta, pod));
             if let Ok(ip) = pod.status.pod_ip.parse() {
                 workloads.by_ip.entry(ip).or_insert_with(|| Arc::clone(&workload));
+                if pod.status.is_ready() {
+                    workloads.ready.push((ip, Arc::clone(&workload)));
+                }
             }
             let key = (object.meta.namespace.clone(), object.meta.name.clone());
             workloads.by_name.insert(key, workload);
@@ -107,6 +136,11 @@ fn locality(labels: &BTreeMap<String, String>) -> Locality {
         return Locality::default();
     };
     let text = if text.contains('/') { text.to_owned() } else { text.replace('.', "/") };
+    parse_locality(&text)
+}
+
+/// `region/zone/subzone`.
+fn parse_locality(text: &str) -> Locality {
     let mut parts = text.splitn(3, '/').map(str::to_owned);
     let mut next = || parts.next().unwrap_or_default();
     Locality { region: next(), zone: next(), sub_zone: next() }

@@ -88,7 +88,7 @@ fn complaint(envoy: &Path, bootstrap: &Value) -> Option<String> {
     (!output.status.success()).then_some(said)
 }
 
-fn validate(envoy: &Path, mesh: &Mesh, mark: Option<u32>) {
+pub(crate) fn validate(envoy: &Path, mesh: &Mesh, mark: Option<u32>) {
     for pod in mesh.pods.values().filter(|pod| pod.in_mesh) {
         let bootstrap = bootstrap(mesh, pod, mark);
         let complaint = complaint(envoy, &bootstrap);

@@ -14,5 +14,7 @@ mod envoy_filter;
 mod gateway;
 mod laws;
 mod mesh;
+mod service_entry;
+mod sidecar;
 mod snapshots;
 mod telemetry;

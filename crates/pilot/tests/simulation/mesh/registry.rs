@@ -67,7 +67,8 @@ pub(super) fn registry(objects: &[Arc<Object>], pods: &[Pod]) -> String {
         text += &format!(
             "---\napiVersion: v1\nkind: Pod\nmetadata: {{name: {name}, namespace: {namespace}, \
              labels: {labels}}}\nspec:\n  serviceAccountName: {service_account}\n  containers: \
-             [{{name: app, image: none}}]\nstatus: {{podIP: {ip}}}\n"
+             [{{name: app, image: none}}]\nstatus: {{podIP: {ip}, conditions: [{{type: Ready, \
+             status: \"True\"}}]}}\n"
         );
     }
     for object in objects {

@@ -16,7 +16,7 @@ pub(crate) fn snapshot(push: &PushContext, proxy: &Proxy) -> Snapshot {
                 let assignment = push.load_assignment(proxy, eds);
                 cluster.with_hosts(&assignment.unwrap_or_else(|| panic!("no endpoints of {eds}")))
             }
-            None => cluster,
+            None => resolved(cluster),
         };
         let twin = snapshot.clusters.insert(name.clone(), Arc::new(cluster));
         assert!(twin.is_none(), "two clusters {name}");
@@ -35,4 +35,20 @@ pub(crate) fn snapshot(push: &PushContext, proxy: &Proxy) -> Snapshot {
         snapshot.routes.insert(name, Arc::new(table));
     }
     snapshot
+}
+
+/// Plays DNS: every name has the address 198.51.100.1.
+fn resolved(cluster: Cluster) -> Cluster {
+    let (xds::Discovery::StrictDns(names) | xds::Discovery::LogicalDns(names)) =
+        &cluster.config.discovery
+    else {
+        return cluster;
+    };
+    let mut hosts = names.clone();
+    for endpoint in hosts.localities.iter_mut().flat_map(|locality| &mut locality.endpoints) {
+        if let xds::Address::Hostname { port, .. } = endpoint.address {
+            endpoint.address = xds::Address::socket([198, 51, 100, 1], port);
+        }
+    }
+    cluster.with_hosts(&hosts)
 }
