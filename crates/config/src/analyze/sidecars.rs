@@ -67,11 +67,14 @@ fn egress_host(
     }
 }
 
+/// A namespace and the labels of its workloads; none: all of them.
+type Scope<'a> = (&'a str, Option<&'a BTreeMap<String, String>>);
+
 /// Of several Sidecars for one scope only the oldest counts.
 pub(super) fn several_for_one_scope(objects: &[&Arc<Object>], findings: &mut Findings) {
     let mut sorted: Vec<&Arc<Object>> = objects.to_vec();
     sorted.sort_by(|a, b| a.by_age(b));
-    let mut first: BTreeMap<(&str, Option<&BTreeMap<String, String>>), &Object> = BTreeMap::new();
+    let mut first: BTreeMap<Scope<'_>, &Object> = BTreeMap::new();
     for object in sorted {
         let Spec::Sidecar(sidecar) = &object.spec else { continue };
         let labels = sidecar.selector().map(|selector| &selector.labels);

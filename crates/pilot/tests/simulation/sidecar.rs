@@ -88,7 +88,7 @@ fn hosts_decide_what_is_known() {
         ("'back/*'", &["any.back", "api.example", "pods.back", "stock.back"]),
         ("'back/stock.back.svc.cluster.local'", &["stock.back"]),
         ("'shop/stock.back.svc.cluster.local'", &[]),
-        ("'*/*.example', './*'", &["cart.shop", "db.shop"]),
+        ("'*/*.example', './*'", &["api.example", "cart.shop", "db.shop"]),
         ("'*/api.example'", &["api.example"]),
         ("'*/*.back.svc.cluster.local'", &["any.back", "pods.back", "stock.back"]),
         ("'*/*', '~back/*'", &["cart.shop", "db.shop"]),
