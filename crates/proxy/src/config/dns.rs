@@ -1,12 +1,18 @@
 //! Hosts of clusters that are given by name: resolved again and again by the system's resolver.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::IpAddr,
+    time::Duration,
+};
 
 use tokio::sync::mpsc;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 /// Envoy's default `dns_refresh_rate`. COMPAT: the system's resolver tells no times to live.
 const REFRESH: Duration = Duration::from_secs(5);
+/// The longest that one name may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The hosts that a cluster's names resolve to.
 pub(super) type Resolved = (String, xds::LoadAssignment);
@@ -52,54 +58,82 @@ impl Resolvers {
     }
 }
 
+/// Addresses by name.
+type Known = BTreeMap<String, Vec<IpAddr>>;
+
+/// Tells the hosts at once when every name was asked for, known or not: a name that nobody knows
+/// must not keep its cluster from being used; and then whenever they change.
 async fn keep_resolving(
     cluster: String,
     names: xds::LoadAssignment,
     single: bool,
     results: mpsc::UnboundedSender<Resolved>,
 ) {
+    let mut known = Known::new();
     let mut last = None;
     loop {
-        match resolve(&names, single).await {
-            Ok(hosts) if last.as_ref() != Some(&hosts) => {
-                if results.send((cluster.clone(), hosts.clone())).is_err() {
-                    return;
-                }
-                last = Some(hosts);
+        refresh(&cluster, &names, &mut known).await;
+        let hosts = assemble(&names, &known, single);
+        if last.as_ref() != Some(&hosts) {
+            if results.send((cluster.clone(), hosts.clone())).is_err() {
+                return;
             }
-            Ok(_) => {}
-            // What was known stays in use.
-            Err(error) => tracing::debug!(%cluster, %error, "cannot resolve a cluster's hosts"),
+            last = Some(hosts);
         }
         tokio::time::sleep(REFRESH).await;
     }
 }
 
-async fn resolve(
-    names: &xds::LoadAssignment,
-    single: bool,
-) -> Result<xds::LoadAssignment, std::io::Error> {
+/// Asks for every name. What was known of one that cannot be resolved now stays in use.
+async fn refresh(cluster: &str, names: &xds::LoadAssignment, known: &mut Known) {
+    let endpoints = names.localities.iter().flat_map(|locality| &locality.endpoints);
+    for endpoint in endpoints {
+        let xds::Address::Hostname { host, port } = &endpoint.address else { continue };
+        let asked = tokio::time::timeout(TIMEOUT, tokio::net::lookup_host((host.as_str(), *port)));
+        match asked.await {
+            Ok(Ok(found)) => {
+                known.insert(host.clone(), preferred(found.map(|address| address.ip()).collect()));
+            }
+            Ok(Err(error)) => {
+                tracing::debug!(%cluster, name = %host, %error, "cannot resolve a cluster's host");
+            }
+            Err(_elapsed) => {
+                tracing::debug!(%cluster, name = %host, "no answer about a cluster's host in time");
+            }
+        }
+    }
+}
+
+/// IPv4 where there is some (`V4_PREFERRED`), in a fixed order.
+fn preferred(mut found: Vec<IpAddr>) -> Vec<IpAddr> {
+    found.sort_unstable();
+    found.dedup();
+    if found.iter().any(IpAddr::is_ipv4) {
+        found.retain(IpAddr::is_ipv4);
+    }
+    found
+}
+
+/// The endpoints with addresses in place of names; of each name all, or the first one.
+fn assemble(names: &xds::LoadAssignment, known: &Known, single: bool) -> xds::LoadAssignment {
     let mut resolved = names.clone();
     for locality in &mut resolved.localities {
-        let mut endpoints = Vec::new();
-        for endpoint in &locality.endpoints {
+        let endpoints = std::mem::take(&mut locality.endpoints);
+        for endpoint in endpoints {
             let xds::Address::Hostname { host, port } = &endpoint.address else {
-                endpoints.push(endpoint.clone());
+                locality.endpoints.push(endpoint);
                 continue;
             };
-            let mut found: Vec<SocketAddr> =
-                tokio::net::lookup_host((host.as_str(), *port)).await?.collect();
-            found.sort_unstable();
-            found.dedup();
-            if single {
-                found.truncate(1);
-            }
-            endpoints.extend(found.into_iter().map(|address| xds::Endpoint {
-                address: xds::Address::socket(address.ip(), address.port()),
+            let found = known.get(host).map_or(&[][..], Vec::as_slice);
+            let limit = if single { 1 } else { found.len() };
+            locality.endpoints.extend(found.iter().take(limit).map(|ip| xds::Endpoint {
+                address: xds::Address::socket(*ip, *port),
                 ..endpoint.clone()
             }));
         }
-        locality.endpoints = endpoints;
     }
-    Ok(resolved)
+    resolved
 }
+
+#[cfg(test)]
+mod tests;

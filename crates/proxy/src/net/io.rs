@@ -10,7 +10,7 @@ use std::{
 use bytes::{Buf as _, Bytes, BytesMut};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
 };
 
 /// A stream with bytes in front that were read already.
@@ -91,6 +91,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Prefixed<S> {
 pub(crate) enum Io {
     /// Plaintext.
     Plain(TcpStream),
+    /// Plaintext over a Unix socket.
+    Unix(UnixStream),
     /// TLS that this proxy terminates.
     Server(Box<tokio_rustls::server::TlsStream<Prefixed<TcpStream>>>),
     /// TLS that this proxy originates.
@@ -101,6 +103,7 @@ macro_rules! each {
     ($self:ident, $stream:ident => $call:expr) => {
         match $self.get_mut() {
             Io::Plain($stream) => $call,
+            Io::Unix($stream) => $call,
             Io::Server(boxed) => {
                 let $stream = boxed.as_mut();
                 $call
@@ -151,6 +154,7 @@ impl AsyncWrite for Io {
     fn is_write_vectored(&self) -> bool {
         match self {
             Self::Plain(stream) => stream.is_write_vectored(),
+            Self::Unix(stream) => stream.is_write_vectored(),
             Self::Server(stream) => stream.is_write_vectored(),
             Self::Client(stream) => stream.is_write_vectored(),
         }

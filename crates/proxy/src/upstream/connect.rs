@@ -141,10 +141,13 @@ async fn connect(
 ) -> Result<Opened, ConnectError> {
     let shared = &cluster.shared;
     let guard = OpenGuard::new(shared, host);
-    let attempt = tokio::time::timeout(
-        shared.config.connect_timeout,
-        connect_in_time(shared, address, how, guard),
-    );
+    let connecting = async {
+        match host.map(|host| &host.endpoint.address) {
+            Some(xds::Address::Pipe(path)) => connect_unix(path, address, &how, guard).await,
+            _ => connect_in_time(shared, address, how, guard).await,
+        }
+    };
+    let attempt = tokio::time::timeout(shared.config.connect_timeout, connecting);
     let result = match attempt.await {
         Ok(result) => result,
         Err(_elapsed) => {
@@ -163,6 +166,22 @@ async fn connect(
         tracing::debug!(cluster = %shared.name, %address, %error, "cannot connect to an upstream");
     }
     result
+}
+
+/// Connects to a Unix socket; `address` stands for it where only socket addresses fit.
+async fn connect_unix(
+    path: &str,
+    address: SocketAddr,
+    how: &How<'_>,
+    guard: OpenGuard,
+) -> Result<Opened, ConnectError> {
+    if how.tls.is_some() {
+        let problem = "TLS to a Unix socket is not supported";
+        return Err(ConnectError::Tls(io::Error::new(io::ErrorKind::Unsupported, problem)));
+    }
+    let stream = tokio::net::UnixStream::connect(path).await.map_err(ConnectError::Tcp)?;
+    let upstream = Upstream { remote: address, local: None, principal: None };
+    Ok(Opened { io: Io::Unix(stream), upstream, http2: false, exchange: false, guard })
 }
 
 async fn connect_in_time(

@@ -1,6 +1,13 @@
 //! One worker's view of a cluster: its balancer and its pools.
 
-use std::{cell::RefCell, collections::HashSet, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::HashSet,
+    hash::{Hash as _, Hasher as _},
+    net::{Ipv6Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use super::{
     CheckoutError, Lease,
@@ -136,10 +143,18 @@ impl ClusterLocal {
     }
 }
 
-/// Where a host is, if it is a socket address.
+/// Where a host is; none for a name that is not resolved. A Unix socket is told from others by an
+/// address of the discard prefix (RFC 6666) with a hash of its path, to which nobody connects.
 fn address(host: &engine::Host) -> Option<SocketAddr> {
-    match host.endpoint.address {
-        xds::Address::Socket { ip, port } => Some(SocketAddr::new(ip, port)),
-        _ => None,
+    match &host.endpoint.address {
+        xds::Address::Socket { ip, port } => Some(SocketAddr::new(*ip, *port)),
+        xds::Address::Pipe(path) => {
+            let mut hasher = std::hash::DefaultHasher::new();
+            path.hash(&mut hasher);
+            let discard = 0x0100_u128 << 112;
+            let ip = Ipv6Addr::from(discard | u128::from(hasher.finish()));
+            Some(SocketAddr::new(ip.into(), 0))
+        }
+        xds::Address::Hostname { .. } => None,
     }
 }

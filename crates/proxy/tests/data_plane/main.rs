@@ -16,6 +16,7 @@ mod fixture;
 mod hostile;
 mod http;
 mod mtls;
+mod names;
 mod operators;
 mod resources;
 mod retries;
