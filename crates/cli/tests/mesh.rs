@@ -7,6 +7,7 @@
 mod mesh {
     pub(crate) mod bad_input;
     pub(crate) mod bookinfo;
+    pub(crate) mod egress;
     pub(crate) mod envoy;
     pub(crate) mod explain;
     pub(crate) mod failures;
