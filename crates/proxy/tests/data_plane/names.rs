@@ -72,6 +72,9 @@ async fn a_unix_socket_is_a_host() {
     assert_eq!(until(listens, "/", 200).await.body, "by a socket");
     task.abort();
     // Nobody there: the failure is told as that of any other host.
-    std::fs::remove_file(&path).expect("removed");
-    until(listens, "/", 503).await;
+    let nowhere = Address::Pipe(dir.path().join("nowhere.sock").display().to_string());
+    let (fixture, listens) = serve(named(nowhere, Discovery::Static)).await;
+    until(listens, "/nobody", 503).await;
+    let log = fixture.log_with("/nobody").await;
+    assert!(log.contains(" 503 UF"), "{log}");
 }
