@@ -73,6 +73,7 @@ fn cluster(discovery: xds::Discovery) -> xds::Cluster {
         discovery,
         connect_timeout: Duration::from_secs(1),
         lb_policy: xds::LbPolicy::RoundRobin,
+        locality_weighted: false,
         healthy_panic_threshold: None,
         circuit_breakers: xds::CircuitBreakers::default(),
         outlier_detection: None,
