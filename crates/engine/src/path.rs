@@ -146,7 +146,8 @@ fn remove_dot_segments(path: &str) -> String {
     let mut parts = path[1..].split('/').peekable();
     while let Some(part) = parts.next() {
         let last = parts.peek().is_none();
-        match part {
+        // `..;a=b` is `..` to servers that cut parameters off; Envoy 1.40 sees it so too.
+        match part.split(';').next().filter(|name| matches!(*name, "." | "..")).unwrap_or(part) {
             "." if last => segments.push(""),
             "." => {}
             ".." => {

@@ -18,16 +18,16 @@ macro_rules! flags {
 
 flags! {
     NO_HEALTHY_UPSTREAM = 0, "UH", "NoHealthyUpstream";
-    UPSTREAM_REQUEST_TIMEOUT = 1, "UT", "UpstreamRequestTimeout";
-    UPSTREAM_REMOTE_RESET = 2, "UR", "UpstreamRemoteReset";
-    UPSTREAM_CONNECTION_FAILURE = 3, "UF", "UpstreamConnectionFailure";
-    UPSTREAM_CONNECTION_TERMINATION = 4, "UC", "UpstreamConnectionTermination";
-    UPSTREAM_OVERFLOW = 5, "UO", "UpstreamOverflow";
-    NO_ROUTE = 6, "NR", "NoRouteFound";
-    DELAY_INJECTED = 7, "DI", "DelayInjected";
-    FAULT_INJECTED = 8, "FI", "FaultInjected";
-    DOWNSTREAM_TERMINATION = 9, "DC", "DownstreamConnectionTermination";
-    RETRY_LIMIT_EXCEEDED = 10, "URX", "UpstreamRetryLimitExceeded";
+    RETRY_LIMIT_EXCEEDED = 1, "URX", "UpstreamRetryLimitExceeded";
+    UPSTREAM_CONNECTION_FAILURE = 2, "UF", "UpstreamConnectionFailure";
+    UPSTREAM_REQUEST_TIMEOUT = 3, "UT", "UpstreamRequestTimeout";
+    UPSTREAM_REMOTE_RESET = 4, "UR", "UpstreamRemoteReset";
+    UPSTREAM_CONNECTION_TERMINATION = 5, "UC", "UpstreamConnectionTermination";
+    UPSTREAM_OVERFLOW = 6, "UO", "UpstreamOverflow";
+    NO_ROUTE = 7, "NR", "NoRouteFound";
+    DELAY_INJECTED = 8, "DI", "DelayInjected";
+    FAULT_INJECTED = 9, "FI", "FaultInjected";
+    DOWNSTREAM_TERMINATION = 10, "DC", "DownstreamConnectionTermination";
     STREAM_IDLE_TIMEOUT = 11, "SI", "StreamIdleTimeout";
     DOWNSTREAM_PROTOCOL_ERROR = 12, "DPE", "DownstreamProtocolError";
     UPSTREAM_PROTOCOL_ERROR = 13, "UPE", "UpstreamProtocolError";

@@ -42,8 +42,8 @@ pub(super) fn check(cors: &engine::Cors, head: &mut Head) -> Option<LocalReply> 
             headers.push((name, value));
         }
     };
+    add(header::ACCESS_CONTROL_EXPOSE_HEADERS, &policy.expose_headers);
     if !preflight {
-        add(header::ACCESS_CONTROL_EXPOSE_HEADERS, &policy.expose_headers);
         head.cors = State { headers };
         return None;
     }

@@ -16,6 +16,10 @@ pub(super) fn apply(http: &HttpConnection, head: &mut Head) {
     let config = &http.manager.engine.config;
     if config.use_remote_address {
         sanitize_edge(&mut head.headers);
+    } else {
+        for name in UNTRUSTED {
+            head.headers.remove(name);
+        }
     }
     forwarded_for(http, head);
     let proto = HeaderValue::from_static(head.scheme);
@@ -34,6 +38,23 @@ pub(super) fn apply(http: &HttpConnection, head: &mut Head) {
     request_id(http, &mut head.headers);
     client_cert(http, &mut head.headers);
 }
+
+/// What tells a router what to do: no client is trusted with it, as no address counts as internal.
+const UNTRUSTED: [&str; 13] = [
+    "x-envoy-expected-rq-timeout-ms",
+    "x-envoy-force-trace",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-internal",
+    "x-envoy-ip-tags",
+    "x-envoy-max-retries",
+    "x-envoy-original-url",
+    "x-envoy-retriable-header-names",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retry-on",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-upstream-rq-timeout-ms",
+];
 
 /// Nobody outside may speak for the mesh's own proxies.
 fn sanitize_edge(map: &mut HeaderMap) {

@@ -22,6 +22,8 @@ pub(crate) struct Exchange {
     pub(crate) facts: Facts,
     /// Bytes of the request's body so far.
     pub(super) received: Rc<Cell<u64>>,
+    /// Whether the request's body turned out to be malformed or cut off.
+    pub(super) body_broken: Rc<Cell<bool>>,
     request_headers: Kept,
     response_headers: Kept,
     trailers: Option<HeaderMap>,
@@ -49,6 +51,7 @@ impl Exchange {
             started: Instant::now(),
             facts: Facts::new(Rc::clone(&http.connection)),
             received: Rc::default(),
+            body_broken: Rc::default(),
             request_headers: Kept::default(),
             response_headers: Kept::default(),
             trailers: None,
@@ -199,7 +202,9 @@ fn security(inbound: bool, mutual: bool) -> Security {
 
 fn is_grpc(headers: &HeaderMap) -> bool {
     let kind = headers.get(http::header::CONTENT_TYPE).map(http::HeaderValue::as_bytes);
-    kind.is_some_and(|kind| kind.starts_with(b"application/grpc"))
+    let rest = kind.and_then(|kind| kind.strip_prefix(b"application/grpc"));
+    // `application/grpc-web` is another protocol.
+    rest.is_some_and(|rest| !rest.starts_with(b"-"))
 }
 
 impl Drop for Exchange {

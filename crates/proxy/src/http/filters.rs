@@ -133,7 +133,6 @@ async fn inject(
             reply.status = StatusCode::from_u16(code).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
         }
         xds::FaultStatus::Grpc(code) => {
-            exchange.grpc = true;
             reply.grpc_status = Some(code);
         }
     }

@@ -14,6 +14,7 @@ names! {
     FORWARDED_PROTO = "x-forwarded-proto";
     CLIENT_CERT = "x-forwarded-client-cert";
     EXTERNAL_ADDRESS = "x-envoy-external-address";
+    ORIGINAL_HOST = "x-envoy-original-host";
     ORIGINAL_PATH = "x-envoy-original-path";
     ATTEMPT_COUNT = "x-envoy-attempt-count";
     EXPECTED_TIMEOUT = "x-envoy-expected-rq-timeout-ms";
@@ -83,4 +84,18 @@ fn remove_listed(headers: &mut HeaderMap) {
 /// The bytes of all names and values.
 pub(super) fn size(headers: &HeaderMap) -> usize {
     headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum()
+}
+
+/// Puts the cookies that HTTP/2 may send one by one into one header (RFC 9113, section 8.2.3).
+pub(super) fn join_cookies(headers: &mut HeaderMap) {
+    let mut cookies = headers.get_all(header::COOKIE).iter().map(http::HeaderValue::as_bytes);
+    let Some(first) = cookies.next() else { return };
+    let mut joined = first.to_vec();
+    for cookie in cookies {
+        joined.extend_from_slice(b"; ");
+        joined.extend_from_slice(cookie);
+    }
+    if let Ok(joined) = http::HeaderValue::from_bytes(&joined) {
+        headers.insert(header::COOKIE, joined);
+    }
 }

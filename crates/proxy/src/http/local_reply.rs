@@ -50,6 +50,14 @@ impl LocalReply {
             .flag(Flags::DOWNSTREAM_PROTOCOL_ERROR)
     }
 
+    /// An answer to a request whose end or meaning is not sure; nothing more is read from its
+    /// connection.
+    pub(super) fn broken(status: StatusCode, body: &'static str, details: &'static str) -> Self {
+        Self::new(status, body, details)
+            .flag(Flags::DOWNSTREAM_PROTOCOL_ERROR)
+            .header(header::CONNECTION, HeaderValue::from_static("close"))
+    }
+
     /// 404 without a body: no route.
     pub(super) fn no_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "", "route_not_found").flag(Flags::NO_ROUTE)
@@ -102,11 +110,16 @@ impl LocalReply {
         exchange.facts.flags.insert(self.flags);
         exchange.facts.details = self.details.clone();
         let mut response = if exchange.grpc { self.grpc_response() } else { self.plain_response() };
+        // What the route says of the body's type goes before what is said by default.
+        if self.headers.iter().any(|(name, _)| name == header::CONTENT_TYPE) {
+            response.headers_mut().remove(header::CONTENT_TYPE);
+        }
         for (name, value) in self.headers {
             response.headers_mut().append(name, value);
         }
-        let body = if exchange.grpc { Bytes::new() } else { self.body };
-        exchange.facts.bytes_sent = body.len() as u64;
+        let line = exchange.facts.request.as_ref();
+        let head_only = line.is_some_and(|line| line.method == http::Method::HEAD);
+        let body = if exchange.grpc || head_only { Bytes::new() } else { self.body };
         response::finish(&mut exchange, &mut response);
         let (parts, ()) = response.into_parts();
         Response::from_parts(parts, ResponseBody::full(body, exchange))

@@ -86,10 +86,27 @@ pub(super) async fn handle(
         .manager
         .routes(&snapshot)
         .and_then(|routes| routes.route(&head.info(), worker.random()));
+    name_route(&mut exchange, decision.as_ref(), &snapshot);
     if let Err(reply) = filters::run(&mut head, decision.as_ref(), &mut exchange).await {
         return reply.into_response(exchange);
     }
     router::route(head, body, decision, &snapshot, exchange).await
+}
+
+/// Takes note of where the request would go, so that the log of a refusal shows it too.
+fn name_route(
+    exchange: &mut Exchange,
+    decision: Option<&engine::RouteDecision<'_>>,
+    snapshot: &crate::snapshot::Snapshot,
+) {
+    let Some(route) = decision.and_then(|decision| decision.route) else { return };
+    exchange.facts.route_name.clone_from(&route.config.name);
+    if let xds::Action::Route(action) = &route.config.action
+        && let xds::ClusterSpecifier::Cluster(name) = &action.cluster
+        && let Some(cluster) = snapshot.clusters.get(name.as_str())
+    {
+        exchange.facts.upstream_cluster = Some(std::sync::Arc::clone(&cluster.shared.name));
+    }
 }
 
 /// What is answered to a request that cannot be read, and what can be logged of it.
@@ -133,6 +150,8 @@ fn head(
             "request_headers_too_large",
         )));
     }
+    framing(&parts)?;
+    plain_line(http, &parts)?;
     let authority = authority(&parts, config.strip_any_host_port)?;
     let path = path(http, &parts)?;
     let upgrade = match upgrade {
@@ -147,6 +166,9 @@ fn head(
     let mut headers = parts.headers;
     headers.remove(header::HOST);
     headers.remove(header::EXPECT);
+    if http.is_http2() {
+        headers::join_cookies(&mut headers);
+    }
     headers::remove_hop_by_hop(&mut headers, upgrade.is_some());
     let scheme = if connection.tls.is_some() { "https" } else { "http" };
     let mut head = Head {
@@ -166,6 +188,42 @@ fn head(
     Ok(head)
 }
 
+/// Refuses codings other than `chunked`, which nothing here undoes (RFC 9112, section 6.1). A length
+/// beside `chunked` was dropped by the codec.
+fn framing(parts: &Parts) -> Result<(), Box<LocalReply>> {
+    let mut codings = parts.headers.get_all(header::TRANSFER_ENCODING).iter();
+    let Some(coding) = codings.next() else { return Ok(()) };
+    if !coding.as_bytes().eq_ignore_ascii_case(b"chunked") || codings.next().is_some() {
+        return Err(Box::new(LocalReply::broken(
+            StatusCode::NOT_IMPLEMENTED,
+            "Not Implemented",
+            "http1.invalid_transfer_encoding",
+        )));
+    }
+    Ok(())
+}
+
+/// Refuses methods in lower case, which a server may take for the ones in upper case; paths with
+/// bytes that do not belong into them; and schemes that the connection does not have.
+fn plain_line(http: &HttpConnection, parts: &Parts) -> Result<(), Box<LocalReply>> {
+    let path = parts.uri.path_and_query().map_or("", PathAndQuery::as_str);
+    let odd_method = parts.method.as_str().bytes().any(|byte| byte.is_ascii_lowercase());
+    let broken = |status, body, details| Err(Box::new(LocalReply::broken(status, body, details)));
+    if odd_method || !path.bytes().all(|byte| byte.is_ascii_graphic()) {
+        return broken(StatusCode::BAD_REQUEST, "Bad Request", "http1.codec_error");
+    }
+    match parts.uri.scheme_str() {
+        _ if http.is_http2() => Ok(()),
+        None | Some("http") => Ok(()),
+        Some("https") if http.connection.tls.is_some() => Ok(()),
+        Some("https") => {
+            let details = "http1.https_url_on_plaintext_connection";
+            broken(StatusCode::FORBIDDEN, "Forbidden", details)
+        }
+        Some(_) => broken(StatusCode::BAD_REQUEST, "Bad Request", "http1.invalid_scheme"),
+    }
+}
+
 /// The one host that the request names (RFC 9112, section 3.2; RFC 9113, section 8.3.1).
 fn authority(parts: &Parts, strip_port: bool) -> Result<String, Box<LocalReply>> {
     let mut hosts = parts.headers.get_all(header::HOST).iter();
@@ -179,7 +237,7 @@ fn authority(parts: &Parts, strip_port: bool) -> Result<String, Box<LocalReply>>
             host.to_str().map_err(|_| Box::new(LocalReply::bad_request("invalid_host")))?
         }
         (None, None) if parts.version == Version::HTTP_10 => "",
-        (None, None) => return Err(Box::new(LocalReply::bad_request("missing_host_header"))),
+        (None, None) => return Err(Box::new(no_words("missing_host_header"))),
     };
     if !text.bytes().all(is_host_byte) || (text.is_empty() && parts.version != Version::HTTP_10) {
         return Err(Box::new(LocalReply::bad_request("invalid_host")));
@@ -191,6 +249,12 @@ fn authority(parts: &Parts, strip_port: bool) -> Result<String, Box<LocalReply>>
 /// What may stand in a host and port (RFC 3986, section 3.2.2), without user information.
 fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(&byte)
+}
+
+/// 400 as the connection manager gives it, without words.
+fn no_words(details: &'static str) -> LocalReply {
+    LocalReply::new(StatusCode::BAD_REQUEST, "", details)
+        .header(header::CONNECTION, HeaderValue::from_static("close"))
 }
 
 fn without_port(host: &str) -> &str {
@@ -220,6 +284,6 @@ fn path(http: &HttpConnection, parts: &Parts) -> Result<String, Box<LocalReply>>
             }
             Err(Box::new(reply))
         }
-        Err(_) => Err(Box::new(LocalReply::bad_request("path_normalization_failed"))),
+        Err(_) => Err(Box::new(no_words("path_normalization_failed"))),
     }
 }

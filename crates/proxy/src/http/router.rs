@@ -43,8 +43,9 @@ pub(super) async fn route(
         exchange.http.manager.stats.no_route.inc();
         return LocalReply::no_route().into_response(exchange);
     };
-    exchange.facts.route_name.clone_from(&route.config.name);
     if virtual_host.require_tls && head.scheme != "https" {
+        exchange.facts.route_name.clear();
+        exchange.facts.upstream_cluster = None;
         return to_https(&head).into_response(exchange);
     }
     match &route.config.action {
@@ -109,7 +110,10 @@ fn redirect_reply(head: &Head, route: &engine::Route, redirect: &xds::Redirect) 
     let host = if redirect.host.is_empty() { old_host } else { &redirect.host };
     let port = match redirect.port {
         Some(port) => Some(port.to_string()),
-        None if redirect.host.is_empty() && scheme == head.scheme => old_port.map(str::to_owned),
+        // The old scheme's own port does not outlive it; another one stays.
+        None if redirect.host.is_empty() => old_port
+            .filter(|port| !matches!((head.scheme, *port), ("http", "80") | ("https", "443")))
+            .map(str::to_owned),
         None => None,
     };
     let port =
@@ -166,7 +170,9 @@ impl Forward<'_> {
             exchange.facts.attempts = attempts;
             let outcome = self.attempt(&mut head, body.next(), &mut exchange, &mut tried).await;
             drop(retrying.take());
-            let Some(reason) = self.retry_reason(&outcome) else {
+            let reason =
+                if exchange.body_broken.get() { None } else { self.retry_reason(&outcome) };
+            let Some(reason) = reason else {
                 return self.settle(outcome, head, exchange, &body);
             };
             if !self.may_retry(attempts, &body, &mut exchange) {
@@ -193,7 +199,11 @@ impl Forward<'_> {
         if body.is_end_stream() {
             return Bodies::Empty;
         }
-        let source = Source::new(body, Rc::clone(&exchange.received), copies);
+        let source = Source::new(
+            body,
+            (Rc::clone(&exchange.received), Rc::clone(&exchange.body_broken)),
+            copies,
+        );
         if self.plan.retry.is_some() {
             Bodies::Kept(Replay::new(source))
         } else {
@@ -257,6 +267,12 @@ impl Forward<'_> {
     ) -> Response<ResponseBody> {
         body.release();
         match outcome {
+            Err(_) if exchange.body_broken.get() => {
+                exchange.keep_request_headers(&head.headers);
+                let details = if head.http2 { "http2.remote_reset" } else { "http1.codec_error" };
+                LocalReply::broken(StatusCode::BAD_REQUEST, "Bad Request", details)
+                    .into_response(exchange)
+            }
             Ok(answer) => self.answer(answer, head, exchange),
             Err(failure) => {
                 exchange.keep_request_headers(&head.headers);

@@ -37,16 +37,17 @@ pub(crate) enum RequestBody {
 pub(crate) struct Source {
     incoming: Incoming,
     received: Rc<Cell<u64>>,
+    broken: Rc<Cell<bool>>,
     mirrors: Vec<mpsc::UnboundedSender<Frame<Bytes>>>,
 }
 
 impl Source {
     pub(in crate::http) fn new(
         incoming: Incoming,
-        received: Rc<Cell<u64>>,
+        (received, broken): (Rc<Cell<u64>>, Rc<Cell<bool>>),
         mirrors: Vec<mpsc::UnboundedSender<Frame<Bytes>>>,
     ) -> Self {
-        Self { incoming, received, mirrors }
+        Self { incoming, received, broken, mirrors }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
@@ -56,6 +57,9 @@ impl Source {
                 self.received.set(self.received.get() + data.len() as u64);
             }
             self.mirrors.retain(|mirror| mirror.send(copy(frame)).is_ok());
+        }
+        if let Poll::Ready(Some(Err(_))) = &polled {
+            self.broken.set(true);
         }
         polled.map_err(BodyError::from)
     }

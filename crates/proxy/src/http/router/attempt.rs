@@ -161,6 +161,7 @@ impl Forward<'_> {
             };
             let since = Instant::now();
             match lease.send(request).await {
+                Ok(response) if has_two_ends(&response) => return Err(protocol_error()),
                 Ok(response) => return Ok(Answer { response, lease, since, _open: open }),
                 Err(SendError { unsent: Some(request), .. }) if stale < STALE_CONNECTIONS => {
                     unsent = Some(*request);
@@ -220,12 +221,7 @@ impl Forward<'_> {
         if self.plan.count_attempts {
             map.insert(headers::ATTEMPT_COUNT, HeaderValue::from(exchange.facts.attempts));
         }
-        let invalid = |_| {
-            Failure::new(
-                Kind::Reset { reason: "protocol error", flag: Flags::UPSTREAM_PROTOCOL_ERROR },
-                None,
-            )
-        };
+        let invalid = |_| protocol_error();
         if lease.is_http2() {
             map.remove(header::UPGRADE);
             *request.version_mut() = Version::HTTP_2;
@@ -241,13 +237,16 @@ impl Forward<'_> {
                 map.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
                 map.insert(header::UPGRADE, protocol.clone());
             }
-            let host = HeaderValue::try_from(authority).map_err(|_| {
-                Failure::new(
-                    Kind::Reset { reason: "protocol error", flag: Flags::UPSTREAM_PROTOCOL_ERROR },
-                    None,
-                )
-            })?;
+            let host = HeaderValue::try_from(authority).map_err(|_| protocol_error())?;
             map.insert(header::HOST, host);
+            // For methods that rarely have a body, the codec sends one only when it is announced.
+            if !http_body::Body::is_end_stream(request.body())
+                && !request.headers().contains_key(header::CONTENT_LENGTH)
+                && head.upgrade.is_none()
+            {
+                let chunked = HeaderValue::from_static("chunked");
+                request.headers_mut().insert(header::TRANSFER_ENCODING, chunked);
+            }
             *request.uri_mut() =
                 Uri::builder().path_and_query(head.path.as_str()).build().map_err(invalid)?;
         }
@@ -291,6 +290,17 @@ impl Forward<'_> {
             exchange.peer = worker.istio.borrow_mut().peer(&peer);
         }
     }
+}
+
+fn protocol_error() -> Failure {
+    let flag = Flags::UPSTREAM_PROTOCOL_ERROR;
+    Failure::new(Kind::Reset { reason: "protocol error", flag }, None)
+}
+
+/// Whether a length and a coding both claim to say where the answer ends.
+fn has_two_ends(response: &Response<Incoming>) -> bool {
+    let headers = response.headers();
+    headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH)
 }
 
 fn is_external(cluster: &Cluster) -> bool {

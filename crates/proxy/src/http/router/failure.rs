@@ -50,20 +50,21 @@ impl Failure {
                 };
                 let mut reply = LocalReply::new(status, "", "").flag(flag);
                 let retried = if attempts > 1 { "retried and the latest " } else { "" };
-                let transport = self
-                    .transport_failure
-                    .as_ref()
+                // As Envoy: that a connection was refused is for the log, what TLS said for all.
+                let told = self.transport_failure.as_deref();
+                let told = told.filter(|reason| !reason.starts_with("delayed connect error"));
+                let told = told
                     .map(|reason| format!(", transport failure reason: {reason}"))
                     .unwrap_or_default();
                 reply.body = format!(
                     "upstream connect error or disconnect/reset before headers. {retried}reset \
-                     reason: {reason}{transport}"
+                     reason: {reason}{told}"
                 )
                 .into();
                 let short = reason.replace(' ', "_");
                 let transport = self
                     .transport_failure
-                    .map(|reason| format!("|{}", reason.replace(' ', "_")))
+                    .map(|reason| format!("|{}", without_number(&reason).replace(' ', "_")))
                     .unwrap_or_default();
                 reply.details = Cow::Owned(format!(
                     "upstream_reset_before_response_started{{{short}{transport}}}"
@@ -125,4 +126,9 @@ pub(super) fn send_failure(failed: &SendError) -> Failure {
     }
     let reason = if failed.unsent.is_some() { Reason::ResetBeforeRequest } else { Reason::Reset };
     Failure::reset("connection termination", Flags::UPSTREAM_CONNECTION_TERMINATION, reason)
+}
+
+/// The system's error without the number that Rust appends.
+fn without_number(reason: &str) -> &str {
+    reason.split(" (os error").next().unwrap_or(reason)
 }

@@ -130,6 +130,11 @@ impl<'a> Plan<'a> {
         match host {
             xds::HostRewrite::None => {}
             xds::HostRewrite::Literal(host) => {
+                if !self.suppress_envoy_headers
+                    && let Ok(original) = HeaderValue::from_str(&head.authority)
+                {
+                    head.headers.insert(headers::ORIGINAL_HOST, original);
+                }
                 head.authority.clone_from(host);
                 self.rewritten = true;
             }
