@@ -172,7 +172,8 @@ async fn answers_without_a_destination(gateway: &Gateway) {
     assert_eq!((answer.status, answer.body.as_str()), (451, "fault filter abort"));
     let started = std::time::Instant::now();
     assert_eq!(from(&get(gateway.address, "/delayed", &[]).await), "one");
-    assert!(started.elapsed().as_millis() >= 300, "{:?}", started.elapsed());
+    // Envoy's timers may fire a few milliseconds early.
+    assert!(started.elapsed().as_millis() >= 290, "{:?}", started.elapsed());
 }
 
 /// 400 calls: the share of a quarter has a standard deviation of 8.7.
