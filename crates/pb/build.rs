@@ -201,12 +201,22 @@ fn extensions(root: &Path) -> Vec<String> {
     files.filter_map(|path| Some(path.strip_prefix(root).ok()?.display().to_string())).collect()
 }
 
-/// Where cargo unpacked the source of `envoy-types`.
+/// Where cargo unpacked the source of `envoy-types`. A first build has not fetched it: what is not
+/// compiled is not downloaded, so `cargo metadata` is asked to.
 fn envoy_types() -> Result<PathBuf, Box<dyn Error>> {
-    let metadata = cargo_metadata::MetadataCommand::new()
-        .manifest_path(PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml"))
-        .other_options(["--offline".to_owned()])
-        .exec()?;
+    let manifest = PathBuf::from(env::var("CARGO_MANIFEST_DIR")?).join("Cargo.toml");
+    let platform = env::var("HOST")?;
+    let ask = |more: &[&str]| {
+        let options = ["--locked", "--filter-platform", &platform];
+        cargo_metadata::MetadataCommand::new()
+            .manifest_path(&manifest)
+            .features(cargo_metadata::CargoOpt::SomeFeatures(vec!["definitions".to_owned()]))
+            .other_options(
+                options.iter().chain(more).map(|&option| option.to_owned()).collect::<Vec<_>>(),
+            )
+            .exec()
+    };
+    let metadata = ask(&["--offline"]).or_else(|_| ask(&[]))?;
     let package = metadata
         .packages
         .iter()
