@@ -75,7 +75,11 @@ fn a_stock_envoy_accepts_every_kind_of_value() {
     };
     let resources = samples::all();
     match validate(&envoy, &bootstrap(&resources)) {
-        Ok(said) => assert!(!said.contains("Deprecated field"), "{said}"),
+        Ok(said) => {
+            let mut deprecated = said.lines().filter(|line| line.contains("Deprecated field"));
+            // See the codec of route actions.
+            assert!(deprecated.all(|line| line.contains("max_grpc_timeout")), "{said}");
+        }
         Err(said) => {
             for resource in &resources {
                 if let Err(said) = validate(&envoy, &bootstrap(std::slice::from_ref(resource))) {

@@ -21,17 +21,15 @@ use crate::{
     },
 };
 
-/// A status for missing clusters that cannot be encoded becomes 503.
+/// A status for missing clusters that cannot be encoded becomes 503. The limit of `grpc-timeout` goes by the old field: beside `max_stream_duration`, which has the new
+/// one, Envoy disregards the route's `timeout`.
+#[expect(deprecated, reason = "Envoy keeps `timeout` only with the old field")]
 pub(super) fn encode(value: &RouteAction) -> route::RouteAction {
     let not_found = match value.cluster_not_found_response_code {
         Some(404) => ClusterNotFoundResponseCode::NotFound,
         Some(500) => ClusterNotFoundResponseCode::InternalServerError,
         _ => ClusterNotFoundResponseCode::ServiceUnavailable,
     };
-    let max_stream_duration = value.grpc_timeout_header_max.map(|max| MaxStreamDuration {
-        grpc_timeout_header_max: Some(duration(max)),
-        ..Default::default()
-    });
     let cluster = match &value.cluster {
         ClusterSpecifier::Cluster(name) => PbCluster::Cluster(name.clone()),
         ClusterSpecifier::Weighted(clusters) => {
@@ -43,7 +41,7 @@ pub(super) fn encode(value: &RouteAction) -> route::RouteAction {
         cluster_not_found_response_code: not_found.into(),
         timeout: value.timeout.map(duration),
         idle_timeout: value.idle_timeout.map(duration),
-        max_stream_duration,
+        max_grpc_timeout: value.grpc_timeout_header_max.map(duration),
         retry_policy: value.retry_policy.as_ref().map(retry::encode),
         prefix_rewrite: value.prefix_rewrite.clone().unwrap_or_default(),
         regex_rewrite: value.regex_rewrite.as_ref().map(matcher::encode_substitution),
